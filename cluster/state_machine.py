@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Protocol
 class Position(NamedTuple):
     """Where in the replicated history a batch of commands stands.
 
-    `now_ns` is the cluster's time in nanoseconds since the Unix epoch, stamped by the leader when it appended the entry: the same on
-    every member and at every replay, and it never goes back. It is the only clock that `apply` may look at.
+    `now_ns` is the cluster's time in nanoseconds since the Unix epoch, stamped by the leader when it appended the
+    entry: the same on every member and at every replay, and it never goes back. It is the only clock that `apply`
+    may look at.
     """
 
     raft_index: int
@@ -22,12 +23,13 @@ class StateMachine(Protocol):
     """The contract: the same commands at the same positions give the same state and the same results on every member."""
 
     def apply(self, commands: Sequence[Any], position: Position) -> Sequence[Any]:
-        """Applies one batch, in order; returns one result for each command. Whatever was accepted for proposal must not raise here:
-        a refusal is a result. A command is a msgpack value (an array decodes to a list; text is `str` with surrogateescape)."""
+        """Applies one batch, in order; returns one result for each command. Whatever was accepted for proposal must
+        not raise here: a refusal is a result. A command is a msgpack value (an array decodes to a list; text is
+        `str` with surrogateescape)."""
 
     def dump(self) -> Iterator[bytes]:
-        """Yields the whole state as pieces of at most about 1 MiB. The caller applies nothing until the iterator is exhausted (a
-        forked child walks it in production)."""
+        """Yields the whole state as pieces of at most about 1 MiB. The caller applies nothing until the iterator is
+        exhausted (a forked child walks it in production)."""
 
     def load(self, pieces: Iterable[bytes]) -> None:
         """Replaces the whole state by what `dump` once yielded."""

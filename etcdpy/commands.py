@@ -1,10 +1,11 @@
 """What can be asked of the store: the one operation a request means, settled before the log.
 
-A command is replicated as a msgpack array; its last element is its `Op`, by which the state machine finds the handler for the rest.
-Text is `str`; bytes that are not UTF-8 travel as surrogate escapes (PEP 383), so that nothing is lost. Paths are canonical: `/`, or
-`/a/b` without a trailing slash, `.`, `..` or an empty component. `ttl_ns` is a duration in nanoseconds, `None` for no TTL: it becomes
-absolute at apply, by the time that the leader stamped on the entry, so members' clocks do not matter. `refresh` keeps the value and wakes
-no watcher. `prev_value` "" and `prev_index` 0 mean no condition.
+A command is replicated as a msgpack array; its last element is its `Op`, by which the state machine finds the
+handler for the rest. Text is `str`; bytes that are not UTF-8 travel as surrogate escapes (PEP 383), so that nothing
+is lost. Paths are canonical: `/`, or `/a/b` without a trailing slash, `.`, `..` or an empty component. `ttl_ns` is a
+duration in nanoseconds, `None` for no TTL: it becomes absolute at apply, by the time that the leader stamped on the
+entry, so members' clocks do not matter. `refresh` keeps the value and wakes no watcher. `prev_value` "" and
+`prev_index` 0 mean no condition.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The values that cross the edge of the consensus machine.
 
-Everything here is an immutable NamedTuple: cheap to build, packed by msgpack as an array, compared by value. Names are the
-Raft paper's and etcd's. An id is an unsigned 64-bit number and never 0; `NONE` (0) stands for "nobody".
+Everything here is an immutable NamedTuple: cheap to build, packed by msgpack as an array, compared by value. Names
+are the Raft paper's and etcd's. An id is an unsigned 64-bit number and never 0; `NONE` (0) stands for "nobody".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Entry(NamedTuple):
     """One slot of the replicated log (Raft paper, section 5.3). An entry with empty `data` is a new leader's no-op."""
 
     term: int
-    index: int
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody calls on these
     type: int = EntryType.NORMAL
     data: bytes = b""
 
@@ -34,9 +34,10 @@ class ConfState(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Where a snapshot stands in the log (section 7). The state itself never passes through raft: it is in the caller's file."""
+    """Where a snapshot stands in the log (section 7). The state itself never passes through raft: it is in the
+    caller's file."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody calls on these
     term: int
     conf_state: ConfState
 
@@ -89,7 +90,7 @@ class Message(NamedTuple):
     sender: int = NONE
     term: int = 0
     log_term: int = 0
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]
     entries: tuple[Entry, ...] = ()
     commit: int = 0
     reject: bool = False
@@ -113,21 +114,23 @@ class SoftState(NamedTuple):
 
 
 class ReadState(NamedTuple):
-    """A confirmed ReadIndex (thesis, section 6.4): once `index` is applied, the read named by `context` may be answered.
+    """A confirmed ReadIndex (thesis, section 6.4): once `index` is applied, the read named by `context` may be
+    answered.
 
     `index` 0 says the request was dropped and has to be asked again.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody calls on these
     context: bytes
 
 
 class Ready(NamedTuple):
     """What the caller owes the machine, in the order in which `cluster.ready.process_ready` pays it.
 
-    Two message lists exist because two kinds of message exist. `messages` may leave at once. `persisted_messages` are promises about
-    this node's disk (votes, append acknowledgements), so they leave only after `hard_state`, `entries` and `snapshot` are saved.
-    `committed_entries` are committed and were on this node's own disk before this Ready, so applying them need not wait for the save.
+    Two message lists exist because two kinds of message exist. `messages` may leave at once. `persisted_messages`
+    are promises about this node's disk (votes, append acknowledgements), so they leave only after `hard_state`,
+    `entries` and `snapshot` are saved. `committed_entries` are committed and were on this node's own disk before
+    this Ready, so applying them need not wait for the save.
     """
 
     soft_state: SoftState | None

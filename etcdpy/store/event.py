@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 
 class NodeView(NamedTuple):
-    """One node as an answer shows it. `value` is None where JSON has no `value` (directories, deleted and expired nodes); `expiration_ns` is
-    in nanoseconds since the epoch, `ttl` in whole seconds, rounded up. The root's `key` is ""."""
+    """One node as an answer shows it. `value` is None where JSON has no `value` (directories, deleted and expired
+    nodes); `expiration_ns` is in nanoseconds since the epoch, `ttl` in whole seconds, rounded up. The root's `key`
+    is ""."""
 
     key: str
     value: str | None
@@ -20,9 +21,9 @@ class NodeView(NamedTuple):
 
 
 class Event:
-    """`index` is the store index of the event; `store_index` the store's index when the answer was made; `refresh` says that
-    no watcher may see it. `created` is HTTP's 201 against 200. `rendered` holds the body once somebody has rendered it: an event that a
-    thousand watchers want is rendered once.
+    """`index` is the store index of the event; `store_index` the store's index when the answer was made; `refresh`
+    says that no watcher may see it. `created` is HTTP's 201 against 200. `rendered` holds the body once somebody has
+    rendered it: an event that a thousand watchers want is rendered once.
     """
 
     __slots__ = ("action", "node", "prev_node", "index", "store_index", "refresh", "rendered")
