@@ -83,7 +83,10 @@ class MessageType(IntEnum):
 
 
 class Message(NamedTuple):
-    """One message between two members; `sender` and `to` are member ids."""
+    """One message between two members; `sender` and `to` are member ids.
+
+    `stamp_ns` is the caller's: raft neither sets nor reads it. (`cluster` puts the leader's time on heartbeats.)
+    """
 
     type: int
     to: int
@@ -97,6 +100,7 @@ class Message(NamedTuple):
     reject_hint: int = 0
     context: bytes = b""
     snapshot: Snapshot | None = None
+    stamp_ns: int = 0
 
 
 class Role(IntEnum):
