@@ -1,1 +1,1 @@
-"""Makes a raft run: write-ahead log, snapshots, peer transport, membership, and the one task that owns the `RawNode`."""
+"""Makes a raft run: write-ahead log, snapshots, transport, membership, and the one task that owns the `RawNode`."""

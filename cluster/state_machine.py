@@ -20,12 +20,15 @@ class Position(NamedTuple):
 
 
 class StateMachine(Protocol):
-    """The contract: the same commands at the same positions give the same state and the same results on every member."""
+    """The contract: the same commands at the same positions give the same state and results on every member."""
 
     def apply(self, commands: Sequence[Any], position: Position) -> Sequence[Any]:
         """Applies one batch, in order; returns one result for each command. Whatever was accepted for proposal must
         not raise here: a refusal is a result. A command is a msgpack value (an array decodes to a list; text is
         `str` with surrogateescape)."""
+
+    def membership_changed(self, position: Position) -> None:
+        """A membership entry was applied. A machine that numbers what happens may give it a number (etcd does)."""
 
     def dump(self) -> Iterator[bytes]:
         """Yields the whole state as pieces of at most about 1 MiB. The caller applies nothing until the iterator is
