@@ -62,7 +62,8 @@ class Applier:
             results: Sequence[Any] = self._state_machine.apply(body, position)
             self.applied_commands += len(body)
         else:
-            results = [self._publish(body, position)]
+            self._publish(body, position)
+            results = [None]
         self._pending.resolve(proposal_id, results)
 
     def _publish(self, body: list[Any], position: Position) -> None:
