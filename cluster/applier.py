@@ -78,7 +78,7 @@ class Applier:
         result: MembershipError | None = None
         try:
             self._membership.check(change, member)
-        except MembershipError as refusal:  # two were asked for at once; every member refuses the second alike
+        except MembershipError as refusal:  # two at once; every member refuses the second alike
             result = refusal
         if result is None:
             self._membership.apply(change, member)
@@ -91,7 +91,7 @@ class Applier:
         return pack_value([self._membership.pack(), self.stamp_ns])
 
     def restore(self, snapshot: Snapshot | None) -> None:
-        """Replaces everything by the snapshot. What waits for an answer may be in it or not: its fate is unknown now."""
+        """Replaces everything by the snapshot. What waits may be in it or not: its fate is unknown."""
         if snapshot is None:
             return
         content = self._read_snapshot(snapshot)
