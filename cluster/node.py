@@ -95,6 +95,8 @@ class ClusterNode:
         self._monotonic = monotonic
         self._on_applied = on_applied
         self._messages: list[Message] = []
+        self._unreachable: set[int] = set()
+        self._snapshots_sent: list[tuple[int, bool]] = []
         self._ticked = False
         self._batching = Batching()
         self._undelivered: list[tuple[int, Waiting]] = []
@@ -161,10 +163,13 @@ class ClusterNode:
         self._wakeup.set()
 
     def report_unreachable(self, member_id: int) -> None:
-        self._raw.report_unreachable(member_id)
+        """Messages to that member were lost."""
+        self._unreachable.add(member_id)
+        self._wakeup.set()
 
     def report_snapshot(self, member_id: int, ok: bool) -> None:
-        self._raw.report_snapshot(member_id, ok)
+        """The fate of a snapshot sent to that member."""
+        self._snapshots_sent.append((member_id, ok))
         self._wakeup.set()
 
     def stop(self) -> None:
@@ -226,12 +231,21 @@ class ClusterNode:
         messages, self._messages = self._messages, []
         for message in messages:
             self._step(message)
+        self._take_reports()
         if self._ticked:
             self._ticked = False
             self._raw.tick()
             self._expire()
         if self._raw.lead != NONE:
             self._deliver_waiting()
+
+    def _take_reports(self) -> None:
+        for member_id in sorted(self._unreachable):
+            self._raw.report_unreachable(member_id)
+        for member_id, ok in self._snapshots_sent:
+            self._raw.report_snapshot(member_id, ok)
+        self._unreachable.clear()
+        self._snapshots_sent.clear()
 
     # Messages in.
 
