@@ -1,0 +1,121 @@
+"""The peer port's HTTP face: `/raft/*` goes to the transport, everything else to the caller's own handler.
+
+aiohttp parses the request heads; after the 101 a stream's connection changes hands and its bytes never pass through
+aiohttp again. The dialling side says nothing between its request and the 101. A head has `HEAD_SECONDS` to arrive, and
+aiohttp's limits of size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from cluster.transport.handshake import SNAPSHOT_PATH, STREAM_PATH, UPGRADE, Refusal
+from cluster.transport.transport import Transport
+
+HEAD_SECONDS = 10.0
+LINGER_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def peer_handler(transport: Transport, extra: Handler) -> Handler:
+    """A handler for aiohttp's low-level server: `extra` answers what is not raft's (`/members`, `/version`, 404)."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == STREAM_PATH:
+            return await _stream(transport, request)
+        if request.path == SNAPSHOT_PATH:
+            return await _snapshot(transport, request)
+        return await extra(request)
+
+    return handle
+
+
+def peer_server(handler: Handler) -> web.Server:
+    """The low-level server for a peer listener, with its deadlines. Use it as a protocol factory, or in a
+    `web.ServerRunner`. Call `Transport.stop` before its `shutdown`."""
+    return web.Server(
+        handler,
+        access_log=None,
+        logger=_logger(),
+        keepalive_timeout=HEAD_SECONDS,
+        lingering_time=LINGER_SECONDS,
+    )
+
+
+async def _stream(transport: Transport, request: web.BaseRequest) -> web.StreamResponse:
+    if request.method != "GET" or request.headers.get("Upgrade", "").lower() != UPGRADE:
+        return _refuse(request, Refusal(400, "not a raft stream request"))
+    verdict = transport.judge(request.headers, request.remote)
+    if isinstance(verdict, Refusal):
+        return _refuse(request, verdict)
+    response = web.StreamResponse(status=101, headers={"Connection": "Upgrade", "Upgrade": UPGRADE})
+    await response.prepare(request)
+    connection = request.transport
+    if connection is None or connection.is_closing():
+        raise ConnectionResetError("the peer has gone")
+    stream = transport.accept_stream(verdict, connection, request.protocol)
+    await stream.closed
+    return response
+
+
+async def _snapshot(transport: Transport, request: web.BaseRequest) -> web.StreamResponse:
+    length = request.content_length
+    if request.method != "POST" or length is None:
+        return _refuse(request, Refusal(400, "not a snapshot request"))
+    verdict = transport.judge(request.headers, request.remote)
+    if isinstance(verdict, Refusal):
+        return _refuse(request, verdict)
+    failure = await transport.receive_snapshot(verdict, _Body(request), length)
+    if failure is not None:
+        return _refuse(request, failure)
+    return web.Response(status=200, headers={"Connection": "close"})
+
+
+class _Body:
+    """A request's body for `snapshots.receive_snapshot`. The first read asks for it (Expect: 100-continue)."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._request = request
+        self._asked = False
+
+    async def readexactly(self, n: int, /) -> bytes:
+        if not self._asked and self._request.transport is not None:
+            self._asked = True
+            self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            return await self._request.content.readexactly(n)
+        except web.RequestPayloadError:
+            raise asyncio.IncompleteReadError(b"", n) from None
+
+
+def _refuse(request: web.BaseRequest, refusal: Refusal) -> web.Response:
+    """The reason is in the status line too: the dialling side reads no body."""
+    return web.Response(
+        status=refusal.status, reason=refusal.reason, text=refusal.reason, headers={"Connection": "close"}
+    )
+
+
+class _OneLine(logging.Filter):
+    """A client that does not speak HTTP is worth a line, not a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.exc_info = None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
+
+
+def _logger() -> logging.Logger:
+    logger = log.getChild("http")
+    if not logger.filters:
+        logger.addFilter(_OneLine())
+    return logger
