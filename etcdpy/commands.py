@@ -13,6 +13,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
+# The longest TTL that a request may ask for. An expiration is a signed 64-bit number of nanoseconds, which ends in the
+# year 2262; up to this it fits until 2040, and where it does not, it wraps alike on every member.
+MAX_TTL_SECONDS = 7_000_000_000
+
 
 class Op(IntEnum):
     SYNC = 0

@@ -26,7 +26,7 @@ class Event:
     rendered it: an event that a thousand watchers want is rendered once.
     """
 
-    __slots__ = ("action", "node", "prev_node", "index", "store_index", "refresh", "rendered")
+    __slots__ = ("action", "index", "node", "prev_node", "refresh", "rendered", "store_index")
 
     def __init__(
         self,
