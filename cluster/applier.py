@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from cluster.codec import Kind, pack_value, prefix_of, unpack_conf_change, unpack_proposal, unpack_value
+from cluster.codec import Kind, pack_value, prefix_of, unpack_proposal, unpack_value
 from cluster.membership import Membership, MembershipError, unpack_member
 from cluster.pending import Pending
 from cluster.state_machine import Position, StateMachine
+from raft import confchange
 from raft.messages import ConfChange, ConfState, Entry, EntryType, Snapshot
 
 
@@ -72,7 +73,7 @@ class Applier:
         self._state_machine.membership_changed(position)
 
     def _apply_conf_change(self, entry: Entry) -> None:
-        change = unpack_conf_change(entry.data)
+        change = confchange.decode(entry.data)
         proposal_id, fields = unpack_value(change.context)
         member = unpack_member(fields)
         result: MembershipError | None = None

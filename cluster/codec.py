@@ -5,8 +5,8 @@ that the proposal is meant for: a leader of another term drops it, so a proposal
 entry of term T (see `pending`). In the log it is the leader's *stamp*: cluster time in nanoseconds since the Unix
 epoch.
 
-The payload of a NORMAL entry is `[kind, proposal_id, body]`; of a CONF_CHANGE entry `[type, node_id, context]` with
-context `[proposal_id, member]`. Format version 1; the write-ahead log that stores entries carries the version.
+The payload of a NORMAL entry is `[kind, proposal_id, body]`. A CONF_CHANGE entry is raft's own (`raft.confchange`); its
+context is `[proposal_id, member]`. Format version 1; the write-ahead log that stores entries carries the version.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 import msgpack
-
-from raft.messages import ConfChange
 
 _PREFIX = struct.Struct(">Q")
 PREFIX_SIZE = _PREFIX.size
@@ -66,11 +64,3 @@ def prefix_of(data: bytes) -> int:
 
 def unpack_proposal(data: bytes) -> Proposal:
     return Proposal(*unpack_value(memoryview(data)[PREFIX_SIZE:]))
-
-
-def pack_conf_change(change: ConfChange) -> bytes:
-    return pack_value(change)
-
-
-def unpack_conf_change(data: bytes) -> ConfChange:
-    return ConfChange(*unpack_value(data))

@@ -13,9 +13,6 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from raft.errors import ProposalDropped, StepRefused
-from raft.rawnode import RawNode
-
 from cluster.applier import Applier
 from cluster.batching import Asked, Batching
 from cluster.clock import ClusterClock
@@ -34,7 +31,9 @@ from cluster.membership import Member, Membership, MembershipError
 from cluster.pending import Done, Pending, Waiting
 from cluster.reads import ReadDone, Reads
 from cluster.ready import StoragePort, TransportPort, process_ready
+from raft.errors import ProposalDropped, StepRefused
 from raft.messages import NONE, ConfChange, ConfChangeType, Entry, EntryType, Message, MessageType, Ready, Role
+from raft.rawnode import RawNode
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from cluster.applier import Applier, SnapshotContent
-from cluster.codec import Kind, Proposal, pack_commands, pack_conf_change, pack_proposal, pack_value, with_prefix
+from cluster.codec import Kind, Proposal, pack_commands, pack_proposal, pack_value, with_prefix
 from cluster.membership import Member, MemberExists, Membership
 from cluster.pending import Pending, Waiting
 from cluster.state_machine import Position
+from raft import confchange
 from raft.messages import ConfChange, ConfChangeType, ConfState, Entry, EntryType, Snapshot
 
 A = Member(1, "a", ("http://a:1",))
@@ -70,7 +71,7 @@ def commands(index: int, stamp: int, *what: str, proposal_id: int = 7) -> Entry:
 
 def conf_change(index: int, type_: ConfChangeType, member: Member, proposal_id: int = 8) -> Entry:
     change = ConfChange(type_, member.id, pack_value([proposal_id, member]))
-    return Entry(1, index, EntryType.CONF_CHANGE, pack_conf_change(change))
+    return Entry(1, index, EntryType.CONF_CHANGE, confchange.encode(change))
 
 
 def test_commands_are_applied_at_the_entrys_position_and_their_waiter_is_answered() -> None:
