@@ -52,10 +52,10 @@ def peer_server(handler: Handler) -> web.Server:
 
 async def _stream(transport: Transport, request: web.BaseRequest) -> web.StreamResponse:
     if request.method != "GET" or request.headers.get("Upgrade", "").lower() != UPGRADE:
-        return _refuse(request, Refusal(400, "not a raft stream request"))
+        return _refuse(Refusal(400, "not a raft stream request"))
     verdict = transport.judge(request.headers, request.remote)
     if isinstance(verdict, Refusal):
-        return _refuse(request, verdict)
+        return _refuse(verdict)
     response = web.StreamResponse(status=101, headers={"Connection": "Upgrade", "Upgrade": UPGRADE})
     await response.prepare(request)
     connection = request.transport
@@ -69,14 +69,14 @@ async def _stream(transport: Transport, request: web.BaseRequest) -> web.StreamR
 async def _snapshot(transport: Transport, request: web.BaseRequest) -> web.StreamResponse:
     length = request.content_length
     if request.method != "POST" or length is None:
-        return _refuse(request, Refusal(400, "not a snapshot request"))
+        return _refuse(Refusal(400, "not a snapshot request"))
     verdict = transport.judge(request.headers, request.remote)
     if isinstance(verdict, Refusal):
-        return _refuse(request, verdict)
+        return _refuse(verdict)
     failure = await transport.receive_snapshot(verdict, _Body(request), length)
     if failure is not None:
-        return _refuse(request, failure)
-    return web.Response(status=200, headers={"Connection": "close"})
+        return _refuse(failure)
+    return _last_response(web.Response())
 
 
 class _Body:
@@ -96,11 +96,14 @@ class _Body:
             raise asyncio.IncompleteReadError(b"", n) from None
 
 
-def _refuse(request: web.BaseRequest, refusal: Refusal) -> web.Response:
+def _refuse(refusal: Refusal) -> web.Response:
     """The reason is in the status line too: the dialling side reads no body."""
-    return web.Response(
-        status=refusal.status, reason=refusal.reason, text=refusal.reason, headers={"Connection": "close"}
-    )
+    return _last_response(web.Response(status=refusal.status, reason=refusal.reason, text=refusal.reason))
+
+
+def _last_response(response: web.Response) -> web.Response:
+    response.force_close()
+    return response
 
 
 class _OneLine(logging.Filter):

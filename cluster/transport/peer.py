@@ -178,14 +178,14 @@ class Peer:
         while True:
             self._silent = True
             try:
-                async with asyncio.timeout(PING_SECONDS):
+                async with asyncio.timeout(PING_SECONDS) as period:
                     data = await connection.reader.read(1)
                 return "data on a one-way stream" if data else "closed by peer"
-            except TimeoutError:
-                if self._silent:
-                    connection.writer.write(PING)
-            except OSError as error:
-                return describe(error)
+            except OSError as error:  # the kernel's own time-out is a TimeoutError too
+                if not period.expired():
+                    return describe(error)
+            if self._silent:
+                connection.writer.write(PING)
 
     def _say_once(self, url: str, status: int, reason: str) -> None:
         """One line per kind of failure until the next success, not one per retry."""
