@@ -116,6 +116,16 @@ def handle_vote_request(raft: Raft, message: Message) -> None:
 
 
 def answer_vote(raft: Raft, message: Message, term: int, *, reject: bool) -> None:
+    """A refusal says what this member knows to be committed. Whoever asks may count a removed member among the voters
+    because that very news got lost, and without it never win (two members, and the leader removes itself)."""
     is_pre_vote = message.type == MessageType.PRE_VOTE
     answer = MessageType.PRE_VOTE_RESP if is_pre_vote else MessageType.VOTE_RESP
-    raft.promise(Message(answer, message.sender, raft.id, term, reject=reject))
+    commit = raft.log.commit if reject else 0
+    commit_term = raft.log.term(commit) or 0
+    raft.promise(Message(answer, message.sender, raft.id, term, log_term=commit_term, commit=commit, reject=reject))
+
+
+def learn_commit(raft: Raft, message: Message) -> None:
+    """What is committed is so for good, whoever says it; it counts here if this log has that very entry."""
+    if message.commit and raft.log.matches(message.commit, message.log_term):
+        raft.log.commit_to(message.commit)

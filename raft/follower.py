@@ -31,14 +31,18 @@ def handle_append(raft: Raft, message: Message) -> None:
     prev_index = message.index
     if prev_index < log.commit:
         # Everything up to `commit` is the leader's log already, and may be compacted here.
-        raft.promise(Message(APP_RESP, message.sender, raft.id, raft.term, index=log.commit))
+        _acknowledge(raft, message.sender, log.commit)
         return
     if not log.maybe_append(prev_index, message.log_term, message.entries):
         _reject_append(raft, message)
         return
     last_new = prev_index + len(message.entries)
     log.commit_to(min(message.commit, last_new))
-    raft.promise(Message(APP_RESP, message.sender, raft.id, raft.term, 0, last_new))
+    _acknowledge(raft, message.sender, last_new)
+
+
+def _acknowledge(raft: Raft, leader: int, index: int) -> None:
+    raft.promise(Message(APP_RESP, leader, raft.id, raft.term, 0, index, (), raft.log.commit))
 
 
 def _reject_append(raft: Raft, message: Message) -> None:
@@ -64,7 +68,8 @@ def handle_heartbeat(raft: Raft, message: Message) -> None:
     if message.commit > raft.log.last_index:
         raise StepRefused(f"commit {message.commit} lies beyond the last entry {raft.log.last_index}")
     raft.log.commit_to(message.commit)
-    answer = Message(HEARTBEAT_RESP, message.sender, raft.id, raft.term, context=message.context)
+    commit = raft.log.commit
+    answer = Message(HEARTBEAT_RESP, message.sender, raft.id, raft.term, commit=commit, context=message.context)
     if raft.saved.term == raft.term:
         raft.send(answer)
     else:
@@ -74,8 +79,7 @@ def handle_heartbeat(raft: Raft, message: Message) -> None:
 def handle_snapshot(raft: Raft, message: Message) -> None:
     assert message.snapshot is not None
     restored = _maybe_restore(raft, message.snapshot)
-    index = raft.log.last_index if restored else raft.log.commit
-    raft.promise(Message(APP_RESP, message.sender, raft.id, raft.term, index=index))
+    _acknowledge(raft, message.sender, raft.log.last_index if restored else raft.log.commit)
 
 
 def _maybe_restore(raft: Raft, snapshot: Snapshot) -> bool:

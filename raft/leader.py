@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from raft import confchange
 from raft.errors import ConfChangeRefused, ProposalDropped, StepRefused
-from raft.messages import NONE, Entry, EntryType, Message, MessageType
+from raft.messages import NONE, Entry, EntryType, Message, MessageType, Role
 from raft.progress import Progress, ProgressState
 from raft.raft import Raft
 from raft.read_only import ReadRequest, unpack_number
 
 APP = MessageType.APP
 HEARTBEAT = MessageType.HEARTBEAT
+LEADER = Role.LEADER
 CONF_CHANGE = EntryType.CONF_CHANGE
 PROBE = ProgressState.PROBE
 REPLICATE = ProgressState.REPLICATE
@@ -86,11 +87,20 @@ def handle_append_resp(raft: Raft, message: Message) -> None:
         return
     if message.index > raft.log.last_index:
         raise StepRefused(f"index {message.index} acknowledged beyond the last entry {raft.log.last_index}")
-    progress.recent_active = True
+    _heard_from(raft, progress, message)
+    if raft.role != LEADER:
+        return
     if message.reject:
         _handle_rejection(raft, progress, message)
     else:
         _handle_acknowledgement(raft, progress, message.index)
+
+
+def _heard_from(raft: Raft, progress: Progress, message: Message) -> None:
+    progress.recent_active = True
+    if message.commit > progress.commit:
+        progress.commit = message.commit
+        _maybe_leave(raft)
 
 
 def _handle_rejection(raft: Raft, progress: Progress, message: Message) -> None:
@@ -127,7 +137,9 @@ def handle_heartbeat_resp(raft: Raft, message: Message) -> None:
     progress = raft.progress_of(message.sender)
     if progress is None:
         return
-    progress.recent_active = True
+    _heard_from(raft, progress, message)
+    if raft.role != LEADER:
+        return
     progress.probe_sent = False
     if progress.state == REPLICATE and progress.inflights.full:
         progress.inflights.free_first()
@@ -214,13 +226,35 @@ def conf_changed(raft: Raft) -> None:
     raft.appends_due = True
     raft.maybe_commit()
     _answer_confirmed_reads(raft)
+    raft.leaving_at = 0 if raft.tracker.is_voter(raft.id) else raft.log.applying
+    _maybe_leave(raft)
+
+
+def _maybe_leave(raft: Raft) -> None:
+    """A leader that is no voter any more manages a majority that it is no part of (thesis, section 4.2.2), until that
+    majority knows that its removal is committed. Were it gone before, the others might count on its vote for ever. The
+    member that has everything may take over at once."""
+    if not raft.leaving_at or raft.tracker.known_committed_index() < raft.leaving_at:
+        return
+    for progress in raft.tracker.peers:
+        if progress.match == raft.log.last_index and raft.tracker.is_voter(progress.id):
+            raft.send(Message(MessageType.TIMEOUT_NOW, progress.id, raft.id, raft.term))
+            break
+    raft.become_follower(raft.term, NONE)
 
 
 # Messages out, when a Ready is taken.
 
 
 def has_messages_due(raft: Raft) -> bool:
-    return raft.appends_due or raft.heartbeat_due or (bool(raft.read_rounds.waiting) and raft.committed_in_term)
+    if raft.heartbeat_due or (raft.read_rounds.waiting and raft.committed_in_term):
+        return True
+    return raft.appends_due and _any_wants_append(raft)
+
+
+def _any_wants_append(raft: Raft) -> bool:
+    last_index, commit = raft.log.last_index, raft.log.commit
+    return any(progress.wants_append(last_index, commit) for progress in raft.tracker.peers)
 
 
 def compose_messages(raft: Raft) -> None:

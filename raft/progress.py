@@ -53,9 +53,11 @@ class Inflights:
 
 
 class Progress:
-    """`due` asks for a message even if there is nothing new to say; `sent_commit` is the commit index last told."""
+    """`due` asks for a message even if there is nothing new to say; `sent_commit` is the commit index last told, and
+    `commit` the one that the member has confirmed to know."""
 
     __slots__ = (
+        "commit",
         "due",
         "id",
         "inflights",
@@ -78,6 +80,7 @@ class Progress:
         self.pending_snapshot = 0
         self.recent_active = False
         self.sent_commit = 0
+        self.commit = 0
         self.due = False
 
     @property

@@ -38,6 +38,7 @@ class Raft:
         "id",
         "lead",
         "lead_transferee",
+        "leaving_at",
         "log",
         "messages",
         "pending_conf_index",
@@ -85,6 +86,7 @@ class Raft:
         self.appends_due = False
         self.lead_transferee = NONE
         self.transfer_elapsed = 0
+        self.leaving_at = 0
         self.uncommitted_bytes = 0
         self.uncommitted_sizes: deque[int] = deque()
         self.read_rounds = ReadRounds()

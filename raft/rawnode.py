@@ -181,10 +181,10 @@ class RawNode:
         raft = self._raft
         if change is not None:
             raft.configure(confchange.apply(raft.tracker.conf_state, change))
-            if raft.role != Role.FOLLOWER and not raft.tracker.is_voter(raft.id):
-                raft.become_follower(raft.term, NONE)  # who does not vote does not lead (thesis, section 4.2.2)
-            elif raft.role == LEADER:
+            if raft.role == LEADER:
                 leader.conf_changed(raft)
+            elif raft.role != Role.FOLLOWER and not raft.tracker.is_voter(raft.id):
+                raft.become_follower(raft.term, NONE)
         return raft.tracker.conf_state
 
     def read_index(self, context: bytes) -> None:

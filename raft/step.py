@@ -26,6 +26,7 @@ MAX_NUMBER = (1 << 63) - 1
 
 FROM_LEADER = frozenset({APP, HEARTBEAT, SNAP})
 VOTE_REQUESTS = frozenset({MessageType.VOTE, MessageType.PRE_VOTE})
+VOTE_ANSWERS = frozenset({MessageType.VOTE_RESP, PRE_VOTE_RESP})
 OF_NO_TERM = frozenset({PROP, MessageType.READ_INDEX, MessageType.TRANSFER_LEADER})
 """Requests from one member to whoever leads: they belong to no term."""
 
@@ -41,6 +42,8 @@ def step(raft: Raft, message: Message) -> None:
         return
     if message.type in FROM_LEADER:
         _recognise_leader(raft, message)
+    elif message.type in VOTE_ANSWERS and raft.role != Role.LEADER:
+        candidate.learn_commit(raft, message)
     handler = HANDLERS[raft.role].get(message.type)
     if handler is not None:
         handler(raft, message)

@@ -54,6 +54,11 @@ class Tracker:
         progress = self.progress
         return committed_index([progress[voter].match for voter in self.conf_state.voters])
 
+    def known_committed_index(self) -> int:
+        """The largest index that a majority of the voters knows to be committed."""
+        progress = self.progress
+        return committed_index([progress[voter].commit for voter in self.conf_state.voters])
+
     def record_vote(self, member: int, granted: bool) -> VoteResult:
         """The first answer of each member counts; says how the election stands."""
         self.votes.setdefault(member, granted)

@@ -7,21 +7,29 @@ the apply, `advance()`. `crash()` keeps only what a MemoryStorage holds, as a di
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 from raft import confchange
 from raft.config import Config
+from raft.errors import ProposalDropped
 from raft.messages import ConfState, Entry, EntryType, Message, MessageType, ReadState, Ready, Role
 from raft.rawnode import RawNode
 from raft.storage import MemoryStorage
+
+Library = dict[tuple[int, int], list[Entry]]
+"""What a snapshot at (index, term) holds: the entries applied up to there. Stands for the files that members send."""
 
 
 class Node:
     """One member with its disk and a state machine that is the list of what it applied."""
 
-    def __init__(self, member: int, conf_state: ConfState, seed: int, options: dict[str, Any]) -> None:
+    def __init__(
+        self, member: int, conf_state: ConfState, seed: int, library: Library, options: dict[str, Any]
+    ) -> None:
         self.id = member
+        self.library = library
         self.storage = MemoryStorage(conf_state)
         self.applied: list[Entry] = []
         self.read_states: list[ReadState] = []
@@ -35,9 +43,10 @@ class Node:
         """(Re)starts from what is on disk."""
         self._lives += 1
         random = Random(f"{self._seed}/{self.id}/{self._lives}")
-        options = dict(self._options)
-        self.raw = RawNode(Config(id=self.id, random=random, **options), self.storage)
-        self.applied = [entry for entry in self.applied if entry.index <= self.raw.applied]
+        snapshot = self.storage.snapshot()
+        applied = 0 if snapshot is None else snapshot.index
+        self.raw = RawNode(Config(id=self.id, random=random, applied=applied, **self._options), self.storage)
+        self.applied = [] if snapshot is None else list(self.library[snapshot.index, snapshot.term])
 
     def process(self) -> list[Message]:
         """Takes and pays Readys until there are none; returns what was sent."""
@@ -49,11 +58,22 @@ class Node:
     def process_one(self) -> list[Message]:
         ready = self.raw.ready()
         self.readies.append(ready)
-        self.storage.save(ready.hard_state, ready.entries, ready.snapshot)
         self.apply(ready)
+        self.save(ready)
         self.read_states += ready.read_states
         self.raw.advance(ready)
         return [*ready.messages, *ready.persisted_messages]
+
+    def save(self, ready: Ready) -> None:
+        self.storage.save(ready.hard_state, ready.entries, ready.snapshot)
+        if ready.snapshot is not None:
+            self.applied = list(self.library[ready.snapshot.index, ready.snapshot.term])
+
+    def compact(self, *, keep: int = 0) -> None:
+        """Snapshots what is applied and forgets the log up to `keep` entries before that."""
+        snapshot = self.storage.create_snapshot(self.raw.applied, self.raw.conf_state)
+        self.library[snapshot.index, snapshot.term] = list(self.applied)
+        self.storage.compact(max(self.storage.first_index - 1, snapshot.index - keep))
 
     def apply(self, ready: Ready) -> None:
         for entry in ready.committed_entries:
@@ -89,7 +109,8 @@ class Network:
         ids = tuple(range(1, voters + 1)) if isinstance(voters, int) else tuple(voters)
         conf_state = ConfState(ids, tuple(learners))
         members = sorted({*ids, *conf_state.learners, *outsiders})
-        self.nodes = {member: Node(member, conf_state, seed, options) for member in members}
+        library: Library = {}
+        self.nodes = {member: Node(member, conf_state, seed, library, options) for member in members}
         self.wire: list[Message] = []
         self.delivered: list[Message] = []
         self.down: set[int] = set()
@@ -132,7 +153,14 @@ class Network:
         """Everybody pays their Readys; what they send is on the wire."""
         for member, node in self.nodes.items():
             if member not in self.down:
-                self.wire += [message for message in node.process() if not self._is_lost(message)]
+                for message in node.process():
+                    self.send(message)
+
+    def send(self, message: Message) -> None:
+        if not self._is_lost(message):
+            self.wire.append(message)
+        elif message.type == MessageType.SNAP:
+            self[message.sender].report_snapshot(message.to, False)
 
     def _is_lost(self, message: Message) -> bool:
         return (message.sender, message.to) in self._cuts or message.type in self._lost_types
@@ -140,7 +168,10 @@ class Network:
     def deliver(self, message: Message) -> None:
         if message.to in self.nodes and message.to not in self.down:
             self.delivered.append(message)
-            self[message.to].step(message)
+            with suppress(ProposalDropped):  # what a follower forwarded may come too late
+                self[message.to].step(message)
+            if message.type == MessageType.SNAP:
+                self[message.sender].report_snapshot(message.to, True)
 
     def stabilize(self, until: Callable[[], bool] = lambda: False) -> None:
         """Delivers everything, in order, until nothing is left to do."""
