@@ -8,6 +8,7 @@ Reading: Go's error texts, which clients see. Both use no recursion: depth is li
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -38,16 +39,16 @@ def quote(text: str) -> str:
     return f'"{text}"'
 
 
-Json = None | bool | int | float | str | dict[str, "Json"] | list["Json"] | tuple["Json", ...]
+Json = None | bool | int | float | str | Mapping[str, "Json"] | Sequence["Json"]
 
 
 def dumps(value: Json) -> str:
     """Compact JSON, keys in the order given. For answers whose depth is known to be small."""
     if isinstance(value, str):
         return quote(value)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return "{" + ",".join(f"{quote(name)}:{dumps(item)}" for name, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence):
         return "[" + ",".join(map(dumps, value)) + "]"
     if isinstance(value, bool):
         return "true" if value else "false"

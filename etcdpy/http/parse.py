@@ -21,7 +21,7 @@ from etcdpy.errors import (
     TTL_NOT_A_NUMBER,
     EtcdError,
 )
-from etcdpy.http.go_form import MAX_FORM_BYTES, FormError, is_form, parse_form
+from etcdpy.http.go_form import FormError, is_form, parse_form
 
 KEYS_PREFIX = "/v2/keys"
 KEYS_METHODS = ("HEAD", "GET", "PUT", "POST", "DELETE")
@@ -78,15 +78,6 @@ def has_form_body(method: str, content_type: str | None) -> bool:
         return is_form(content_type)
     except FormError as error:
         raise EtcdError(INVALID_FORM, str(error)) from error
-
-
-def check_body_size(size: int, max_request_bytes: int) -> None:
-    """Raises `EtcdError` for a form too large: Go's own limit has Go's text, ours names itself. etcd limits v2
-    requests by Go's only, and so accepts values that its log cannot be read back with."""
-    if size > MAX_FORM_BYTES:
-        raise EtcdError(INVALID_FORM, "http: POST too large")
-    if size > max_request_bytes:
-        raise EtcdError(INVALID_FORM, f"request body is larger than {max_request_bytes} bytes (--max-request-bytes)")
 
 
 def parse_keys(

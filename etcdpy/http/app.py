@@ -1,0 +1,196 @@
+"""The whole API on aiohttp's low-level server: routes, and the way of a request through them.
+
+Dispatch is Go's (net/http ServeMux, and etcd 3.4's embed/serve.go in front of it): CORS headers on everything,
+OPTIONS always 200, unclean paths redirected whatever they lead to, then an exact path or the longest prefix
+that ends in a slash, then the methods that the route allows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from aiohttp import web
+
+from etcdpy.commands import Watch
+from etcdpy.errors import EtcdError
+from etcdpy.http.connection import BadRequest, Connection, Exchange, Sent, Server
+from etcdpy.http.go_path import BadTarget, Target, clean_path, parse_target
+from etcdpy.http.health import Health, Info, set_log_level
+from etcdpy.http.keys import Keys
+from etcdpy.http.members import METHODS as MEMBERS_METHODS
+from etcdpy.http.members import Members, PeerMembers
+from etcdpy.http.metrics import RequestMetrics, exposition
+from etcdpy.http.parse import KEYS_METHODS
+from etcdpy.http.render import NOT_FOUND, Response, method_not_allowed, redirect_response
+from etcdpy.http.request import Handler, Request
+from etcdpy.http.stats import Stats, Traffic
+from etcdpy.http.watch import WatchSession
+from etcdpy.http.wire import HttpDate, cors_headers, encode, encode_stream_head, ends_with_connection
+from etcdpy.service import Service
+
+
+class HttpConfig(NamedTuple):
+    """`cors_origins`: `*` allows any, none of them forbids all. `quirks` keeps etcd's bugs (`--v2-quirks=etcd`)."""
+
+    cors_origins: frozenset[str] = frozenset(("*",))
+    max_request_bytes: int = 1_572_864
+    quirks: bool = False
+
+
+class Route(NamedTuple):
+    """No `methods` means all."""
+
+    methods: tuple[str, ...]
+    handler: Handler
+
+
+class Mux:
+    """Go's ServeMux over decoded, clean paths."""
+
+    def __init__(self, routes: dict[str, Route]) -> None:
+        self._routes = routes
+        self._prefixes = sorted((path for path in routes if path.endswith("/")), key=len, reverse=True)
+
+    def find(self, path: str) -> Route | None:
+        route = self._routes.get(path)
+        if route is None:
+            prefix = next((prefix for prefix in self._prefixes if path.startswith(prefix)), None)
+            route = self._routes[prefix] if prefix else None
+        return route
+
+
+class App:
+    """One port's API. `find` and what handlers do is HTTP; sockets are aiohttp's."""
+
+    def __init__(self, mux: Mux, keys: Keys | None, service: Service, cors_origins: Iterable[str] = ()) -> None:
+        self._mux = mux
+        self._keys = keys
+        self._service = service
+        self._origins = frozenset(cors_origins)
+        self._date = HttpDate(time.time)
+
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """aiohttp's handler."""
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.request_begins()
+        exchange = Exchange(request)
+        try:
+            return await self._serve(request, exchange)
+        except BadRequest as refusal:
+            exchange.write(refusal.answer)
+            return Sent(keep_alive=False)
+        finally:
+            connection.request_ends()
+
+    async def _serve(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        exchange.check_head()
+        try:
+            target = parse_target(request.raw_path)
+        except BadTarget:
+            raise BadRequest from None
+        if exchange.expects_the_impossible:
+            return await self._send(exchange, Response(417, (), close=True), "")
+        if target.path == "*" and request.method == "OPTIONS":
+            return await self._send(exchange, Response(200, ()), "")
+        cors = self._cors(request.headers.get("Origin", ""))
+        answer = await self._answer(request, target, exchange)
+        if isinstance(answer, Watch):
+            return await self._watch(answer, exchange, cors)
+        return await self._send(exchange, answer, cors)
+
+    def _cors(self, origin: str) -> str:
+        if "*" in self._origins:
+            return cors_headers("*")
+        return cors_headers(origin) if origin in self._origins else ""
+
+    async def _answer(self, request: web.BaseRequest, target: Target, exchange: Exchange) -> Response | Watch:
+        method, (path, query) = request.method, target
+        if method == "OPTIONS" and self._keys is not None:
+            return Response(200, ())
+        if path == "*":
+            return Response(400, (), close=True)
+        if method != "CONNECT" and (clean := clean_path(path)) != path:
+            return redirect_response(method, clean, query)
+        route = self._mux.find(path)
+        if route is None:
+            return NOT_FOUND
+        if route.methods and method not in route.methods:
+            return method_not_allowed(route.methods)
+        return await route.handler(
+            Request(
+                method,
+                path,
+                query,
+                request.headers.get("Content-Type"),
+                request.content_length,
+                request.headers.get("Authorization"),
+                exchange.read,
+            )
+        )
+
+    async def _send(self, exchange: Exchange, response: Response, cors: str) -> web.StreamResponse:
+        framing = exchange.framing._replace(cors=cors)
+        if response.close or ends_with_connection(len(response.body), framing):
+            framing = framing._replace(keep_alive=False)
+        exchange.write(encode(response, self._date(), framing))
+        await exchange.drained()
+        return Sent(framing.keep_alive)
+
+    async def _watch(self, watch: Watch, exchange: Exchange, cors: str) -> web.StreamResponse:
+        assert self._keys is not None  # nothing else answers with a watch
+        self._keys.count_watch()
+        framing = exchange.framing._replace(cors=cors)
+        try:
+            session = WatchSession(self._service, watch, exchange, framing)
+        except EtcdError as error:
+            return await self._send(exchange, self._keys.refusal(error), cors)
+        headers = self._keys.watch_headers(session.start_index)
+        is_complete = await session.run(encode_stream_head(200, headers, self._date(), framing))
+        return Sent(is_complete and framing.keep_alive and framing.version == 1)
+
+
+def make_server(service: Service, config: HttpConfig, traffic: Traffic) -> web.Server:
+    """The API of the client port. Call it in the running event loop, and give it to `loop.create_server`."""
+    metrics = RequestMetrics()
+    keys = Keys(service, metrics, config.max_request_bytes, config.quirks)
+    mux = Mux(client_routes(service, keys, metrics, config, traffic))
+    return Server(App(mux, keys, service, config.cors_origins).serve, handler_cancellation=True)
+
+
+def make_peer_server(service: Service) -> web.Server:
+    """What peers, proxies and tools ask on the peer port over plain HTTP."""
+    return Server(App(Mux(peer_routes(service)), None, service).serve, handler_cancellation=True)
+
+
+def client_routes(
+    service: Service, keys: Keys, metrics: RequestMetrics, config: HttpConfig, traffic: Traffic
+) -> dict[str, Route]:
+    info = Info(service)
+    members = Route(MEMBERS_METHODS, Members(service, config.max_request_bytes).handle)
+    keys_route = Route(KEYS_METHODS, keys.serve)
+    stats = Stats(service, traffic, time.time_ns)
+    return {
+        "/v2/keys": keys_route,
+        "/v2/keys/": keys_route,
+        "/v2/members": members,
+        "/v2/members/": members,
+        "/v2/machines": Route(("GET", "HEAD"), info.machines),
+        "/v2/stats/self": Route(("GET",), stats.of_self),
+        "/v2/stats/leader": Route(("GET",), stats.of_leader),
+        "/v2/stats/store": Route(("GET",), stats.of_store),
+        "/version": Route(("GET",), info.version),
+        "/health": Route(("GET",), Health(service, metrics).handle),
+        "/metrics": Route((), exposition(service, metrics)),
+        "/debug/vars": Route(("GET",), info.debug_vars),
+        "/config/local/log": Route(("PUT",), set_log_level),
+    }
+
+
+def peer_routes(service: Service) -> dict[str, Route]:
+    return {
+        "/members": Route(("GET",), PeerMembers(service).handle),
+        "/version": Route(("GET",), Info(service).version),
+    }

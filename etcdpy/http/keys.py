@@ -1,0 +1,99 @@
+"""`/v2/keys`: parse, ask the service, render. The same for every lane; only watches are answered elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from etcdpy.commands import Get, Watch
+from etcdpy.errors import INVALID_FORM, EtcdError
+from etcdpy.http.go_form import MAX_FORM_BYTES
+from etcdpy.http.metrics import RequestMetrics
+from etcdpy.http.parse import KeysRequest, has_form_body, parse_keys
+from etcdpy.http.render import Response, as_etcd_error, error_response, event_response, watch_headers
+from etcdpy.http.request import BodyTooLarge, Request
+from etcdpy.service import Service, awaited
+from etcdpy.store.event import Event
+
+Reply = Callable[[Response | Watch], None]
+
+
+class Keys:
+    def __init__(self, service: Service, metrics: RequestMetrics, max_request_bytes: int, quirks: bool = False) -> None:
+        self._service = service
+        self._metrics = metrics
+        self._max_request_bytes = max_request_bytes
+        self._quirks = quirks
+
+    async def serve(self, request: Request) -> Response | Watch:
+        """Answers one of `KEYS_METHODS`. A watch is the caller's to serve."""
+        method, path, query, content_type, content_length = request[:5]
+        body = b""
+        try:
+            if has_form_body(method, content_type):
+                body = await request.read(self._max_request_bytes)
+        except EtcdError as error:
+            return self.refusal(error)
+        except BodyTooLarge:
+            return self.too_large(content_length)
+        answer: Response | Watch = await awaited(
+            lambda reply: self.handle(method, path, query, content_type, body, reply)
+        )
+        return answer
+
+    def handle(self, method: str, path: str, query: str, content_type: str | None, body: bytes, reply: Reply) -> None:
+        """Answers a request, at once or later; `reply` is called once. The arguments are those of `parse_keys`."""
+        try:
+            request = parse_keys(method, path, query, content_type, body, quirks=self._quirks)
+        except EtcdError as error:
+            reply(self.refusal(error))
+            return
+        if isinstance(request.operation, Watch):
+            reply(request.operation)
+        else:
+            self._perform(method, request, reply)
+
+    def _perform(self, method: str, request: KeysRequest, reply: Reply) -> None:
+        operation, no_value = request
+        if type(operation) is Get and operation.quorum:
+            method = "QGET"
+        begun = time.monotonic()
+        self._metrics.received[method] += 1
+
+        def done(result: Any) -> None:
+            if type(result) is Event:
+                self._metrics.succeeded(method, time.monotonic() - begun)
+                reply(self._success(result, no_value))
+            else:
+                error = as_etcd_error(result)
+                self._metrics.failed[method, error.http_status] += 1
+                reply(self.refusal(error))
+
+        if type(operation) is Get:
+            self._service.read(operation, done)
+        else:
+            self._service.write(operation, done)  # type: ignore[arg-type]  # no Watch comes here
+
+    def _success(self, event: Event, no_value: bool) -> Response:
+        status = self._service.node.status
+        return event_response(event, no_value, self._service.cluster_id, status.raft_index, status.term)
+
+    def refusal(self, error: EtcdError) -> Response:
+        return error_response(error, self._service.cluster_id)
+
+    def watch_headers(self, start_index: int) -> tuple[tuple[str, str], ...]:
+        """The headers of a watch that was accepted at that store index."""
+        status = self._service.node.status
+        return watch_headers(self._service.cluster_id, start_index, status.raft_index, status.term)
+
+    def too_large(self, content_length: int | None) -> Response:
+        """The refusal of a form too large. etcd limits v2 requests by Go's 10 MiB only, which has Go's text; so it
+        accepts values that its log cannot be read back with. Our own limit names itself."""
+        if (content_length or 0) > MAX_FORM_BYTES:
+            return self.refusal(EtcdError(INVALID_FORM, "http: POST too large"))._replace(close=True)
+        cause = f"request body is larger than {self._max_request_bytes} bytes (--max-request-bytes)"
+        return self.refusal(EtcdError(INVALID_FORM, cause))._replace(status=413, close=True)
+
+    def count_watch(self) -> None:
+        self._metrics.watch_requests += 1
