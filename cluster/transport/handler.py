@@ -112,8 +112,9 @@ class _OneLine(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
-            record.exc_info = None
+            record.msg, record.args, record.exc_info = "not an HTTP request", (), None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
+            record.fields = {"reason": type(error).__name__}
         return True
 
 

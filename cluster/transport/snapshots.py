@@ -15,8 +15,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import zlib
-from collections.abc import Sequence
-from typing import BinaryIO, Protocol
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, ParamSpec, Protocol, TypeVar
 
 from cluster.transport.dial import Connection, DialError, describe, read_head, request
 from cluster.transport.frame import LENGTH_BYTES, FrameError, decode_message, encode_frame
@@ -30,6 +30,9 @@ CONNECT_SECONDS = 5.0
 MAX_MESSAGE_BYTES = 64 << 10
 CHECKSUM_BYTES = 4
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class SnapshotWriter(Protocol):
     """A snapshot file in the making, under a temporary name."""
@@ -40,7 +43,7 @@ class SnapshotWriter(Protocol):
         """Verifies, fsyncs and gives the file its name. Raises ValueError if the content is no snapshot, OSError."""
 
     def abort(self) -> object:
-        """Removes the temporary file."""
+        """Removes the temporary file; after `commit` it does nothing."""
 
 
 class SnapshotFiles(Protocol):
@@ -72,9 +75,9 @@ async def send_snapshot(
     """Returns when the receiver has the snapshot on its disk. Raises SnapshotError."""
     assert message.snapshot is not None
     try:
-        with await asyncio.to_thread(files.open, message.snapshot) as file:
-            size = await asyncio.to_thread(file.seek, 0, 2)
-            await asyncio.to_thread(file.seek, 0)
+        with await _in_thread(files.open, message.snapshot) as file:
+            size = await _in_thread(file.seek, 0, 2)
+            await _in_thread(file.seek, 0)
             connection = await _connect(message, size, urls, identity, ssl_context)
             try:
                 await _send_body(connection, message, file, size)
@@ -108,7 +111,7 @@ async def _send_body(connection: Connection, message: Message, file: BinaryIO, s
     writer.write(encode_frame(message))
     checksum = 0
     while size:
-        piece = await asyncio.to_thread(file.read, min(size, PIECE_BYTES))
+        piece = await _in_thread(file.read, min(size, PIECE_BYTES))
         if not piece:
             raise SnapshotError("snapshot file became shorter")
         size -= len(piece)
@@ -153,22 +156,33 @@ async def _read_message(body: ByteReader, sender: int, member_id: int) -> tuple[
 
 
 async def _receive_file(body: ByteReader, size: int, snapshot: Snapshot, files: SnapshotFiles) -> None:
-    file = await asyncio.to_thread(files.begin, snapshot)
+    file = await _in_thread(files.begin, snapshot)
     try:
         checksum = 0
         while size:
             piece = await _read(body, min(size, PIECE_BYTES))
             size -= len(piece)
             checksum = zlib.crc32(piece, checksum)
-            await asyncio.to_thread(file.write, piece)
+            await _in_thread(file.write, piece)
         if await _read(body, CHECKSUM_BYTES) != checksum.to_bytes(CHECKSUM_BYTES, "big"):
             raise SnapshotError("checksum mismatch")
-        await asyncio.to_thread(file.commit)
+        await _in_thread(file.commit)
     except BaseException:
-        file.abort()
+        await _in_thread(file.abort)
         raise
 
 
 async def _read(body: ByteReader, size: int) -> bytes:
     async with asyncio.timeout(PIECE_SECONDS):
         return await body.readexactly(size)
+
+
+async def _in_thread(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Runs blocking work in a worker thread. When cancelled it first lets the work end, so that a file never has two
+    threads on it."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -197,7 +197,8 @@ def test_a_stranger_is_kept_out_and_not_told_that_it_was_removed(loop: str, kind
             stranger.transport.send([heartbeat(stranger.id, target)])
             await asyncio.sleep(0.1)
             assert not stranger.connected(target)
-            assert one.received == [] and stranger.told_removed == 0
+            assert one.received == []
+            assert stranger.told_removed == 0
 
     run_on(loop, test)
 
@@ -309,8 +310,10 @@ def test_silence_ends_an_incoming_stream_and_pings_keep_it(loop: str, monkeypatc
             await cluster.connected()
             await until_closed(*await shake_hands(one, 3))  # says nothing
             await asyncio.sleep(0.8)
-            assert one.connected(2) and two.connected(1)  # say nothing but pings
-            assert not one.unreachable and not two.unreachable
+            assert one.connected(2)
+            assert two.connected(1)
+            assert not one.unreachable
+            assert not two.unreachable
 
     run_on(loop, test)
 
