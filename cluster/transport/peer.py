@@ -27,7 +27,7 @@ FLUSH_SECONDS = 1.0
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_LAST_SECONDS = 1.0
 STABLE_SECONDS = 2.0  # a stream that lasted less counts as a failed attempt
-SEND_BUFFER_BYTES = 16 << 20
+SEND_BUFFER_BYTES = 64 << 20  # above raft's own window (raft.config), so that only what ignores it is dropped
 
 log = logging.getLogger(__name__)
 

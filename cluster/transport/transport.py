@@ -155,6 +155,8 @@ class Transport:
 
     def judge(self, headers: Mapping[str, str], remote: str | None) -> int | Refusal:
         """Which member calls, or why it is refused. A caller that keeps trying is logged once."""
+        if self._loop is None:
+            return Refusal(503, "not running")
         verdict = judge(headers, self.identity, self._peers, self._removed)
         if isinstance(verdict, Refusal) and len(self._refused) < MAX_REFUSED_LOGGED:
             if (remote, verdict.status) not in self._refused:
@@ -166,13 +168,14 @@ class Transport:
         self, sender: int, transport: asyncio.Transport, http_protocol: asyncio.Protocol
     ) -> InboundStream:
         """Takes over a connection whose handshake `judge` approved; an older one from the same member is cut."""
+        peer = self._peers[sender]
         previous = self._inbound.get(sender)
         if previous is not None:
             previous.close()
         stream = InboundStream(sender, self.identity.member_id, transport, http_protocol, self._receive)
         self._inbound[sender] = stream
         stream.closed.add_done_callback(lambda _: self._forget_inbound(stream))
-        self._peers[sender].wake()
+        peer.wake()
         return stream
 
     async def receive_snapshot(self, sender: int, body: ByteReader, length: int) -> Refusal | None:
@@ -212,7 +215,7 @@ class Transport:
     # Life
 
     async def start(self) -> None:
-        """Begins to dial. Connections may be accepted from now on."""
+        """Begins to dial, and to accept what the listener hands in (503 before)."""
         self._loop = asyncio.get_running_loop()
         for member_id in self._peers:
             self._start_stream(self._loop, member_id)

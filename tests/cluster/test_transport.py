@@ -396,6 +396,22 @@ def test_what_was_sent_before_the_stop_still_arrives(loop: str) -> None:
     run_on(loop, test)
 
 
+def test_a_transport_that_does_not_run_accepts_nothing(loop: str) -> None:
+    async def test() -> None:
+        one = Member(1)
+        await one.listen()
+        one.transport.add_peer(2, ["http://127.0.0.1:9"])
+        assert b"HTTP/1.1 503 " in await answer(one.port, stream_head(CLUSTER, 2, 1))  # not yet
+        await one.transport.start()
+        reader, writer = await shake_hands(one, 2)
+        await one.transport.stop()
+        await until_closed(reader, writer)
+        assert b"HTTP/1.1 503 " in await answer(one.port, stream_head(CLUSTER, 2, 1))  # no more
+        await one.deafen()
+
+    run_on(loop, test)
+
+
 def test_traffic_is_counted_on_both_sides(loop: str) -> None:
     async def test() -> None:
         async with Cluster(one := Member(1), two := Member(2)) as cluster:
