@@ -90,7 +90,7 @@ Command = Sync | Set | Create | Update | CompareAndSwap | Delete | CompareAndDel
 
 
 class Get(NamedTuple):
-    """A read. `quorum` makes it linearizable (ReadIndex); without it the answer is this member's own, possibly stale."""
+    """A read. `quorum` makes it linearizable (ReadIndex); without it the answer is this member's own, maybe stale."""
 
     path: str
     recursive: bool

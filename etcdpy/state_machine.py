@@ -26,11 +26,13 @@ Result: TypeAlias = Event | EtcdError | None
 
 _CANONICAL_PATH = re.compile(r"/|(?:/(?!\.{1,2}(?:/|\Z))[^/]+)+")
 
+_UNKNOWN = (0, None)
+
 
 class EtcdStateMachine:
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._operations: dict[int, tuple[int, Callable[..., Event]]] = {
+        self._operations: dict[int, tuple[int, Callable[..., Event] | None]] = {
             Op.SET: (6, store.set),
             Op.CREATE: (6, store.create),
             Op.UPDATE: (5, store.update),
@@ -57,11 +59,11 @@ class EtcdStateMachine:
         snapshot.load(self.store, pieces)
 
     def _apply_one(self, command: Any, now_ns: int) -> Result:
-        op = command[-1]
+        op = command[-1] if command and isinstance(command, Sequence) else None
         if op == Op.SYNC:
             self.store.expire(now_ns)
             return None
-        length, operation = self._operations.get(op, (0, None))
+        length, operation = self._operations.get(op, _UNKNOWN) if isinstance(op, int) else _UNKNOWN
         if operation is None or len(command) != length:
             raise EtcdError(RAFT_INTERNAL, f"unknown command {op}", self.store.index)
         return operation(*command[:-1], now_ns)

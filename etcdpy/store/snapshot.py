@@ -4,10 +4,10 @@ Format 1 is a stream of msgpack values; how it is cut into pieces means nothing.
 not UTF-8 as they are.
 
     {"format": "etcdpy store", "version": 1, "index": i, "counters": {name: count}}
-    ["nodes", [[directory, name, value, created, modified, expiration], ...]]   as often as needed
-    ["deadlines", [[deadline, created, path], ...]]                             as often as needed
-    ["events", [[action, node, prev_node] or nil, ...]]                         as often as needed
-    ["end", nodes, deadlines, events]                                           how many there were of each
+    "nodes"      [directory, name, value, created, modified, expiration] ...
+    "deadlines"  [deadline, created, path] ...
+    "events"     [action, node, prev_node] or nil ...
+    "end"        [how many nodes, deadlines, events there were]
 
 Directories are numbered in the order in which they appear, the root (which has no row) being 0; `directory` is the
 number of the one that a node is in. `value` is nil for a directory. Times are nanoseconds since the epoch, nil for
@@ -21,16 +21,15 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any, TypeAlias
 
 import msgpack  # type: ignore[import-untyped]
 
 from etcdpy.store.event import Event, NodeView
 from etcdpy.store.event_history import Slot
-from etcdpy.store.key_node import Directory, File
+from etcdpy.store.key_node import Directory, File, Node
 from etcdpy.store.store import Store
 from etcdpy.store.ttl_heap import Deadline
 
@@ -38,7 +37,7 @@ FORMAT = "etcdpy store"
 VERSION = 1
 PIECE_BYTES = 1 << 20
 
-_BATCH_ROWS = 2048
+
 _MAX_VALUE_BYTES = 2**31 - 1  # msgpack's own limit on what it takes for one value
 
 Row: TypeAlias = tuple[int, str, str | None, int, int, int | None]
@@ -64,28 +63,29 @@ def dump(store: Store) -> Iterator[bytes]:
 def load(store: Store, pieces: Iterable[bytes]) -> None:
     """Replaces the store's state by a dumped one. Raises SnapshotFormatError, and then the store is as it was."""
     with _collector_off():
-        loaded = _Loaded()
-        for value in _unpacked(pieces):
-            loaded.take(value)
-        loaded.check_complete()
+        loaded = _Loaded(_unpacked(pieces))
     header = loaded.header
     store.restore(header["index"], loaded.root, loaded.deadlines, loaded.slots, header["counters"])
 
 
 def _values(store: Store) -> Iterator[Any]:
     yield {"format": FORMAT, "version": VERSION, "index": store.index, "counters": store.stats.replicated()}
-    totals = []
-    for name, rows in (
-        ("nodes", _node_rows(store.root)),
-        ("deadlines", iter(store.deadlines.live())),
-        ("events", _event_rows(store.history.slots())),
-    ):
-        total = 0
-        while batch := list(islice(rows, _BATCH_ROWS)):
-            total += len(batch)
-            yield [name, batch]
-        totals.append(total)
-    yield ["end", *totals]
+    yield "nodes"
+    nodes = yield from _counted(_node_rows(store.root))
+    yield "deadlines"
+    deadlines = yield from _counted(store.deadlines.live())
+    yield "events"
+    events = yield from _counted(_event_rows(store.history.slots()))
+    yield "end"
+    yield [nodes, deadlines, events]
+
+
+def _counted(rows: Iterable[Any]) -> Generator[Any, None, int]:
+    count = 0
+    for row in rows:
+        count += 1
+        yield row
+    return count
 
 
 def _node_rows(root: Directory) -> Iterator[Row]:
@@ -110,57 +110,56 @@ def _event_rows(slots: Iterable[Slot]) -> Iterator[Any]:
 class _Loaded:
     """A state being put together from the values of a stream."""
 
-    def __init__(self) -> None:
-        self.header: dict[str, Any] = {}
+    def __init__(self, values: Iterator[Any]) -> None:
+        self.header = _checked_header(next(values, None))
         self.root = Directory(0, 0, None)
         self.deadlines: list[Deadline] = []
         self.slots: list[Slot] = []
-        self._directories = [self.root]
-        self._nodes = 0
-        self._totals: list[int] | None = None
+        _expect("nodes", values)
+        nodes = self._take_nodes(values)
+        self.deadlines.extend(_rows_until("events", values))
+        self.slots.extend(map(_slot, _rows_until("end", values)))
+        found = (nodes, len(self.deadlines), len(self.slots))
+        if next(values, None) != found:
+            raise SnapshotFormatError(f"a store snapshot holds {found} rows, which is not what its end says")
 
-    def take(self, value: Any) -> None:
-        if not self.header:
-            self._take_header(value)
-            return
-        kind, *content = value
-        if kind == "nodes":
-            self._take_nodes(content[0])
-        elif kind == "deadlines":
-            self.deadlines.extend(content[0])
-        elif kind == "events":
-            self.slots.extend(map(_slot, content[0]))
-        elif kind == "end":
-            self._totals = content
-        else:
-            raise SnapshotFormatError(f"unknown part {kind!r} in a store snapshot")
-
-    def check_complete(self) -> None:
-        found = [self._nodes, len(self.deadlines), len(self.slots)]
-        if self._totals != found:
-            raise SnapshotFormatError(f"a store snapshot is cut short: it holds {found}, its end says {self._totals}")
-
-    def _take_header(self, value: Any) -> None:
-        if not isinstance(value, dict) or value.get("format") != FORMAT:
-            raise SnapshotFormatError("this is not a store snapshot")
-        if value["version"] != VERSION:
-            raise SnapshotFormatError(
-                f"store snapshot version {value['version']} is not {VERSION}, which is known here"
-            )
-        self.header = value
-
-    def _take_nodes(self, rows: Sequence[Row]) -> None:
-        directories = self._directories
-        for number, name, value, created_index, modified_index, expiration_ns in rows:
+    def _take_nodes(self, values: Iterator[Any]) -> int:
+        directories = [self.root]
+        count = 0
+        for row in _rows_until("deadlines", values):
+            number, name, value, created_index, modified_index, expiration_ns = row
             if created_index == modified_index:
                 modified_index = created_index  # one number in memory instead of two
+            node: Node
             if value is None:
-                directory = Directory(created_index, modified_index, expiration_ns)
-                directories[number].children[name] = directory
-                directories.append(directory)
+                node = Directory(created_index, modified_index, expiration_ns)
+                directories.append(node)
             else:
-                directories[number].children[name] = File(value, created_index, modified_index, expiration_ns)
-        self._nodes += len(rows)
+                node = File(value, created_index, modified_index, expiration_ns)
+            directories[number].children[name] = node
+            count += 1
+        return count
+
+
+def _checked_header(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise SnapshotFormatError("this is not a store snapshot")
+    if value["version"] != VERSION:
+        raise SnapshotFormatError(f"a store snapshot of version {value['version']}; known here: {VERSION}")
+    return value
+
+
+def _expect(marker: str, values: Iterator[Any]) -> None:
+    if next(values, None) != marker:
+        raise SnapshotFormatError(f"a store snapshot without {marker!r} where it belongs")
+
+
+def _rows_until(marker: str, values: Iterator[Any]) -> Iterator[Any]:
+    for value in values:
+        if value == marker:
+            return
+        yield value
+    raise SnapshotFormatError(f"a store snapshot is cut short: {marker!r} never came")
 
 
 def _slot(row: Any) -> Slot:
