@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import Any, Self
 
 from .normalise import Normaliser
 from .scenario import Scenario, Step
@@ -29,6 +29,9 @@ class Session:
         self._server = server
         self._plain = Wire(server.address)
         self._watches: dict[str, Wire] = {}
+        self._collected: dict[str, list[str]] = {}
+        self._last_index = 0
+        self._known: dict[str, dict[str, Any]] = {}
         self._normaliser = Normaliser(server, self._empty_tree())
         self._counters = self._count()
 
@@ -60,11 +63,43 @@ class Session:
             answer = self._plain.read_answer(method)
         if answer.closes:
             self._reconnect()
+        self._remember(answer)
         return answer
 
+    def collected(self, name: str) -> list[str]:
+        """Return all lines that a watch has sent so far, without waiting for more."""
+        lines = self._collected.setdefault(name, [])
+        try:
+            while chunk := self._watches[name].read_chunk(0):
+                lines.extend(self._normaliser.body(chunk))
+            lines.append("(end)")
+        except TimeoutError:
+            pass
+        except Closed:
+            lines.append("(closed)")
+        return lines
+
+    def _remember(self, answer: Answer) -> None:
+        self._last_index = int(answer.header("X-Etcd-Index") or 0) or self._last_index
+        if answer.body.startswith(b'{"action"'):
+            node = json.loads(answer.body).get("node", {})
+            self._known[_quoted(node.get("key", "/"))] = node
+
+    def _fill(self, request: str) -> str:
+        """Fill names in, and `{index-1}`, `{modified /a}`, `{value /a}` with what this session saw last."""
+        request = self._normaliser.fill(request)
+        request = re.sub(r"\{index([+-]\d+)?\}", lambda found: str(self._last_index + int(found[1] or 0)), request)
+        request = re.sub(
+            r"\{modified ([^ }]+)\}", lambda found: str(self._node(found[1]).get("modifiedIndex", 1)), request
+        )
+        return re.sub(r"\{value ([^ }]+)\}", lambda found: _quoted(self._node(found[1]).get("value", "x")), request)
+
+    def _node(self, path: str) -> dict[str, Any]:
+        return self._known.get(path, {})
+
     def _request(self, question: str, headers: list[str], content_type: str = FORM) -> bytes:
-        method, target, *body = self._normaliser.fill(question).split(" ", 2)
-        lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", *map(self._normaliser.fill, headers)]
+        method, target, *body = self._fill(question).split(" ", 2)
+        lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", *map(self._fill, headers)]
         payload = _bytes(body[0]) if body else b""
         if body and not any(header.startswith("Content-Type:") for header in headers):
             lines.append(content_type)
@@ -79,8 +114,8 @@ class Session:
     def _empty_tree(self) -> int:
         self._normaliser = Normaliser(self._server, 0)
         root = json.loads(self.ask("GET /v2/keys/").body)["node"]
-        for node in root.get("nodes", []):
-            self.ask(f"DELETE /v2/keys{_quoted(node['key'])}?recursive=true")
+        for key in sorted(node["key"] for node in root.get("nodes", [])):
+            self.ask(f"DELETE /v2/keys{_quoted(key)}?recursive=true")
         return int(self.ask("GET /v2/keys/").header("X-Etcd-Index") or 0)
 
     def _count(self) -> dict[str, int]:
@@ -94,7 +129,7 @@ class Session:
 
     def _do_raw(self, rest: str) -> Iterator[str]:
         with contextlib.closing(Wire(self._server.address)) as wire:
-            wire.send(_bytes(self._normaliser.fill(rest)))
+            wire.send(_bytes(self._fill(rest)))
             yield from self._answers_until_quiet(wire, "HEAD" if rest.startswith("HEAD") else "GET")
 
     def _answers_until_quiet(self, wire: Wire, method: str) -> Iterator[str]:
