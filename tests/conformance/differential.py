@@ -28,6 +28,7 @@ HISTORY = 1000
 CATCH_UP_SECONDS = 3.0
 SETTLE_SECONDS = 0.15
 SHRINK_SECONDS = 60.0
+SHOWN_CHARACTERS = 1000
 
 
 class Difference(NamedTuple):
@@ -40,8 +41,13 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         lines = [f"> {self.step.question}", *(f"+ {header}" for header in self.step.headers)]
-        lines += [f"  etcd   | {line}" for line in self.etcd or ["(nothing)"]]
-        return "\n".join(lines + [f"  etcdpy | {line}" for line in self.etcdpy or ["(nothing)"]])
+        for who, answer in (("etcd", self.etcd), ("etcdpy", self.etcdpy)):
+            lines += [f"  {who:6} | {shorten(line)}" for line in answer or ["(nothing)"]]
+        return "\n".join(lines)
+
+
+def shorten(line: str) -> str:
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}... ({len(line)} characters)"
 
 
 class Pair:
@@ -107,7 +113,7 @@ def _with_sorted_nodes(line: str) -> str:
     if not line.startswith('{"action"'):
         return line
     # a relative index, as +7, is no JSON number
-    return json.dumps(ordered(json.loads(line.replace(":+", ":"))))
+    return json.dumps(ordered(json.loads(line.replace(":+", ":"))), separators=(",", ":"))
 
 
 def shrink(steps: list[Step], differs: Callable[[Sequence[Step]], bool], seconds: float = SHRINK_SECONDS) -> list[Step]:

@@ -148,6 +148,7 @@ class Generator:
 
     def steps(self, requests: int) -> Iterator[Step]:
         """Yield about this many steps; at the end every watch is read to the end."""
+        yield from (Step(f"DELETE /v2/keys/{name}?recursive=true") for name in ("%ff", "%fe", *HIDDEN))
         weights, kinds = zip(*self._kinds, strict=True)
         count = 0
         while count < requests:
