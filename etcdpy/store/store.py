@@ -39,6 +39,10 @@ from etcdpy.store.watcher_hub import WatcherHub
 
 HISTORY_CAPACITY = 1000
 
+# So that no answer waits long when a great many keys run out together (etcd has no such bound). Part of what the
+# replicated log means: members that had different numbers here would come to different states.
+EXPIRED_AT_ONCE = 2000
+
 # etcd takes an expiration before this for a mistake and makes a new node permanent: 2000-01-01T00:00:00Z. It can only
 # come of a TTL that overflows.
 _MIN_EXPIRATION_NS = 946_684_800 * 1_000_000_000
@@ -161,10 +165,10 @@ class Store:
         return self._remove("compareAndDelete", path, self._matching_file(path, prev_value, prev_index), now_ns)
 
     def expire(self, now_ns: int) -> list[Event]:
-        """Removes every node whose time has come, in the order of deadline, created index and path; a directory goes
-        with all that is below it, as one event."""
-        events = []
-        while (first := self.deadlines.first()) is not None and first[0] <= now_ns:
+        """Removes the nodes whose time has come, in the order of deadline, created index and path; a directory goes
+        with all that is below it, as one event. At most EXPIRED_AT_ONCE go; `next_deadline_ns` tells of the rest."""
+        events: list[Event] = []
+        while len(events) < EXPIRED_AT_ONCE and (first := self.deadlines.first(now_ns)) is not None:
             path = first[2]
             events.append(self._remove("expire", path, self._find(path), now_ns))
         self.stats.counters["expireCount"] += len(events)

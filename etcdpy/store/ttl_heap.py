@@ -19,6 +19,7 @@ Deadline: TypeAlias = tuple[int, int, str]
 
 _MIN_LIMIT = 1024
 _SIFTED_PER_PUSH = 4
+_LAST_NS = 2**63 - 1
 
 
 class TtlHeap:
@@ -39,9 +40,9 @@ class TtlHeap:
         elif len(self._young) >= self._limit:
             self._old, self._young = self._young, []
 
-    def first(self) -> Deadline | None:
-        """The earliest live deadline; it stays until its node is gone."""
-        tops = (self._first_of(self._young), self._first_of(self._old))
+    def first(self, until_ns: int = _LAST_NS) -> Deadline | None:
+        """The earliest live deadline, if it is not after `until_ns`; it stays until its node is gone."""
+        tops = (self._first_of(self._young, until_ns), self._first_of(self._old, until_ns))
         return min((top for top in tops if top is not None), default=None)
 
     def live(self) -> list[Deadline]:
@@ -66,7 +67,9 @@ class TtlHeap:
     def _set_limit(self) -> None:
         self._limit = max(_MIN_LIMIT, 2 * len(self._young))
 
-    def _first_of(self, heap: list[Deadline]) -> Deadline | None:
-        while heap and not self._is_live(heap[0]):
+    def _first_of(self, heap: list[Deadline], until_ns: int) -> Deadline | None:
+        while heap and heap[0][0] <= until_ns:
+            if self._is_live(heap[0]):
+                return heap[0]
             heappop(heap)
-        return heap[0] if heap else None
+        return None

@@ -9,7 +9,7 @@ import pytest
 
 from etcdpy.errors import EtcdError
 from etcdpy.store.event import NodeView
-from etcdpy.store.store import Store
+from etcdpy.store.store import EXPIRED_AT_ONCE, Store
 
 SECOND = 10**9
 NOW = 1_700_000_000 * SECOND
@@ -226,6 +226,15 @@ class TestTtl:
         store.set("/d", "", True, SECOND, False, NOW)
         put(store, "/d/k", ttl=2)
         assert len(store.expire(NOW + 9 * SECOND)) == 1
+        assert store.next_deadline_ns() is None
+
+    def test_many_that_are_due_go_a_bounded_number_at_a_time(self) -> None:
+        store = Store()
+        for i in range(EXPIRED_AT_ONCE + 5):
+            put(store, f"/{i}", ttl=1)
+        assert len(store.expire(NOW + SECOND)) == EXPIRED_AT_ONCE
+        assert store.next_deadline_ns() == NOW + SECOND
+        assert [event.node.key for event in store.expire(NOW + SECOND)] == [f"/{EXPIRED_AT_ONCE + i}" for i in range(5)]
         assert store.next_deadline_ns() is None
 
     def test_a_deleted_or_replaced_node_does_not_expire_another(self) -> None:

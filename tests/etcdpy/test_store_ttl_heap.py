@@ -32,5 +32,7 @@ def test_the_first_live_deadline_is_always_the_least(changes: list[tuple[int, in
         if deadline_ns >= 0:
             live[path] = (deadline_ns, step, path)
             heap.push(live[path])
+        until_ns = step * 20
+        assert heap.first(until_ns) == min((d for d in live.values() if d[0] <= until_ns), default=None)
         assert heap.first() == min(live.values(), default=None)
     assert heap.live() == sorted(live.values())
