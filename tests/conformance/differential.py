@@ -150,8 +150,8 @@ def check(pair: Pair, seed: int, requests: int, *, quirks: bool) -> str | None:
     short = shrink(before, differs)
     pair.align()
     again = pair.compare(short)
-    report += ["shrunk to:", *(line for step in short for line in step.lines())]
-    return "\n".join([*report, *([str(again)] if again else [])])
+    report += ["shrunk to:", *(line for step in short[:-1] for line in step.lines())]
+    return "\n".join([*report, str(again or "(not seen again)")])
 
 
 @contextlib.contextmanager

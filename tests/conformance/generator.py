@@ -103,7 +103,6 @@ ELSEWHERE = [
     "POST /v2/members {}",
     "PUT /config/local/log {}",
     "OPTIONS /nothing",
-    "GET /v2/auth/enable",
 ]
 FORM = "Content-Type: application/x-www-form-urlencoded\\r\\n"
 RAW = [
@@ -116,7 +115,6 @@ RAW = [
     "PUT {} HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 2\\r\\nContent-Length: 3\\r\\n\\r\\nabc",
     "GET {} HTTP/1.1\\r\\nHost: x\\r\\nHost: y\\r\\n\\r\\n",
     "GET {}%zz HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n",
-    "GET {} HTTP/9.1\\r\\nHost: x\\r\\n\\r\\n",
 ]
 
 

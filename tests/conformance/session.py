@@ -67,17 +67,23 @@ class Session:
         return answer
 
     def collected(self, name: str) -> list[str]:
-        """Return all lines that a watch has sent so far, without waiting for more."""
+        """Return all lines that a watch has sent so far, without waiting for more; none for a watch never begun."""
         lines = self._collected.setdefault(name, [])
+        wire = self._watches.get(name)
         try:
-            while chunk := self._watches[name].read_chunk(0):
+            while wire and (chunk := wire.read_chunk(0)):
                 lines.extend(self._normaliser.body(chunk))
-            lines.append("(end)")
+            self._finish(name, "(end)")
         except TimeoutError:
             pass
         except Closed:
-            lines.append("(closed)")
+            self._finish(name, "(closed)")
         return lines
+
+    def _finish(self, name: str, how: str) -> None:
+        if wire := self._watches.pop(name, None):
+            self._collected[name].append(how)
+            wire.close()
 
     def _remember(self, answer: Answer) -> None:
         self._last_index = int(answer.header("X-Etcd-Index") or 0) or self._last_index
@@ -180,7 +186,8 @@ class Session:
         return iter(["(events, then closed)"])
 
     def _do_close(self, name: str) -> Iterator[str]:
-        self._watches.pop(name).close()
+        if wire := self._watches.pop(name, None):
+            wire.close()
         return iter(())
 
     def _do_repeat(self, rest: str) -> Iterator[str]:
