@@ -93,15 +93,17 @@ class Schedule:
         self.chaos = [
             (60, self.work),
             (60, self.deliver),
-            (12, self.tick),
+            (15, self.tick),
             (8, self.propose),
             (3, self.read),
             (0.3, self.crash),
             (1, self.restart),
-            (0.3, self.cut),
-            (1, self.heal),
+            (0.2, self.cut),
+            (0.4, self.partition),
+            (0.4, self.heal),
+            (0.2, self.crash_all),
             (1, self.compact),
-            (0.5, self.transfer),
+            (0.3, self.transfer),
             (0.5, self.change_members),
             (0.5, self.unreachable),
         ]
@@ -167,8 +169,15 @@ class Schedule:
             if member not in self.net.down and self.random.random() < 0.9:
                 node.raw.tick()
 
+    def busy(self) -> Node | None:
+        """A leader more often than not, and not always the right one."""
+        leaders = self.net.leaders
+        if leaders and self.random.random() < 0.7:
+            return self.net.nodes[self.random.choice(leaders)]
+        return self.up()
+
     def propose(self) -> None:
-        if node := self.up():
+        if node := self.busy():
             self.count += 1
             try:
                 node.raw.propose(b"%d" % self.count)
@@ -176,7 +185,7 @@ class Schedule:
                 return
 
     def read(self) -> None:
-        if node := self.up():
+        if node := self.busy():
             self.count += 1
             context = b"%d" % (self.count % 3 if self.random.random() < 0.1 else self.count)
             if (node.id, context) not in self.asked:
@@ -184,10 +193,12 @@ class Schedule:
                 node.raw.read_index(context)
 
     def crash(self) -> None:
-        if node := self.up():
-            self.outstanding.pop(node.id, None)
-            self.asked = {key: index for key, index in self.asked.items() if key[0] != node.id}
-            self.net.crash(node.id)
+        self.crash_one(self.pick().id)
+
+    def crash_one(self, member: int) -> None:
+        self.outstanding.pop(member, None)
+        self.asked = {key: index for key, index in self.asked.items() if key[0] != member}
+        self.net.crash(member)
 
     def restart(self) -> None:
         for member in list(self.net.down):
@@ -197,8 +208,21 @@ class Schedule:
         a, b = self.pick(), self.pick()
         self.net.cut(a.id, b.id, one_way=self.random.random() < 0.5)
 
+    def partition(self) -> None:
+        """A leader and perhaps one more on one side, the others on the other."""
+        leaders = self.net.leaders
+        side = {self.random.choice(leaders) if leaders else self.pick().id, self.pick().id}
+        for a in side:
+            for b in self.net.nodes.keys() - side:
+                self.net.cut(a, b)
+
     def heal(self) -> None:
         self.net.heal()
+
+    def crash_all(self) -> None:
+        for member in self.net.nodes:
+            if self.random.random() < 0.7:
+                self.crash_one(member)
 
     def compact(self) -> None:
         node = self.up()
