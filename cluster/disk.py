@@ -1,0 +1,186 @@
+"""The disk as a port: the few operations that the write-ahead log and the snapshots need, and what they raise.
+
+`RealDisk` is the operating system's. A simulator puts another behind the same `Disk`: one that forgets what was never
+synced, tears writes at sectors, fills up, or fails. Nothing else in `cluster` opens, writes or syncs a file of the data
+directory.
+
+Two kinds of failure exist. A full disk is met before anything was promised and passes: `DiskFull`. Everything else that
+fails while writing is final: after a failed fsync nobody knows what the disk holds, and a second fsync may say "done"
+although the pages are gone (PostgreSQL's "fsyncgate", ATC'20 "Can Applications Recover from fsync Failures?").
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+SECTOR_BYTES = 512
+"""What a disk writes whole or not at all."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OWNER_ONLY = 0o600
+
+
+class StorageFailed(Exception):
+    """The disk failed in a way that cannot be repaired by trying again: this member must stop."""
+
+    def __init__(self, file: str, offset: int, reason: str) -> None:
+        super().__init__(f"{file}: offset {offset}: {reason}")
+        self.file = file
+        self.offset = offset
+        self.reason = reason
+
+
+class DiskFull(Exception):
+    """There is no room (ENOSPC, EDQUOT, EFBIG). Nothing was promised and no state changed: the same call may be made
+    again later, and only the same one."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(f"{file}: no space left on device")
+        self.file = file
+
+
+class DataCorrupt(ValueError):
+    """A file does not hold what was once written to it. `offset` is where the first damaged part begins."""
+
+    def __init__(self, file: str, offset: int, reason: str) -> None:
+        super().__init__(f"{file}: offset {offset}: {reason}")
+        self.file = file
+        self.offset = offset
+        self.reason = reason
+
+
+class Disk(Protocol):
+    """Paths are absolute; a handle is an opaque number. Every method may raise OSError."""
+
+    def open(self, path: str) -> int:
+        """Opens an existing file for reading and writing."""
+
+    def create(self, path: str) -> int:
+        """Opens a new, empty file, for its owner only. A file that was there is emptied."""
+
+    def close(self, handle: int) -> None: ...
+
+    def pread(self, handle: int, size: int, offset: int) -> bytes:
+        """Up to `size` bytes; fewer only at the end of the file."""
+
+    def pwrite(self, handle: int, data: bytes, offset: int) -> None:
+        """Writes all of `data`. If it raises, a part may be written."""
+
+    def truncate(self, handle: int, size: int) -> None: ...
+
+    def fdatasync(self, handle: int) -> None:
+        """Makes the file's content and size durable."""
+
+    def size(self, handle: int) -> int: ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Atomic, and durable after `fsync_dir`."""
+
+    def unlink(self, path: str) -> None: ...
+
+    def listdir(self, path: str) -> list[str]:
+        """File names, sorted."""
+
+    def exists(self, path: str) -> bool: ...
+
+    def fsync_dir(self, path: str) -> None:
+        """Makes what was created, renamed and removed in that directory durable."""
+
+
+class RealDisk:
+    """`Disk` over the operating system."""
+
+    def open(self, path: str) -> int:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+    def create(self, path: str) -> int:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _OWNER_ONLY)
+
+    def close(self, handle: int) -> None:
+        os.close(handle)
+
+    def pread(self, handle: int, size: int, offset: int) -> bytes:
+        pieces = []
+        while size:
+            piece = os.pread(handle, size, offset)
+            if not piece:
+                break
+            pieces.append(piece)
+            size -= len(piece)
+            offset += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def pwrite(self, handle: int, data: bytes, offset: int) -> None:
+        written = os.pwrite(handle, data, offset)
+        while written < len(data):
+            written += os.pwrite(handle, memoryview(data)[written:], offset + written)
+
+    def truncate(self, handle: int, size: int) -> None:
+        os.ftruncate(handle, size)
+
+    def fdatasync(self, handle: int) -> None:
+        os.fdatasync(handle)
+
+    def size(self, handle: int) -> int:
+        return os.fstat(handle).st_size
+
+    def rename(self, old: str, new: str) -> None:
+        os.rename(old, new)
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def listdir(self, path: str) -> list[str]:
+        return sorted(os.listdir(path))
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def fsync_dir(self, path: str) -> None:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def writing(path: str, offset: int = 0) -> Iterator[None]:
+    """Names what goes wrong within: DiskFull if it may be tried again, else StorageFailed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFull(path) from error
+        raise StorageFailed(path, offset, f"write failed: {error.strerror}") from error
+
+
+@contextmanager
+def syncing(path: str, offset: int = 0) -> Iterator[None]:
+    """Whatever goes wrong within is final: StorageFailed."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageFailed(path, offset, f"fsync failed: {error.strerror}") from error
+
+
+@contextmanager
+def opened(disk: Disk, path: str) -> Iterator[int]:
+    handle = disk.open(path)
+    try:
+        yield handle
+    finally:
+        disk.close(handle)
+
+
+def read_file(disk: Disk, path: str) -> bytes:
+    """The whole file. Raises DataCorrupt if the disk cannot read it."""
+    try:
+        with opened(disk, path) as handle:
+            return disk.pread(handle, disk.size(handle), 0)
+    except OSError as error:
+        raise DataCorrupt(path, 0, f"cannot be read: {error.strerror}") from error
