@@ -64,7 +64,7 @@ class Watcher:
 
     def offer(self, event: Event) -> bool:
         """Delivers or queues the event; False says that the queue is full and the event is lost."""
-        if not (self._paused or self._backlog):
+        if not self._paused:
             self.on_event(event)
             return True
         if len(self._backlog) >= self._limit:

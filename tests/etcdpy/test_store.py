@@ -257,6 +257,12 @@ class TestTtl:
         assert updated.ttl < -(2**32)
         assert len(store.expire(NOW)) == 1
 
+    def test_a_new_node_that_would_have_expired_before_2000_is_permanent(self) -> None:
+        store = Store()
+        year_2000_ns = 946_684_800 * SECOND
+        assert store.create("/a", "", False, False, year_2000_ns - NOW - 1, NOW).node.expiration_ns is None
+        assert store.create("/b", "", False, False, year_2000_ns - NOW, NOW).node.expiration_ns == year_2000_ns
+
     def test_a_far_past_expiration_shows_the_shortest_duration_of_64_bits(self) -> None:
         store = Store()
         put(store, "/k")

@@ -271,9 +271,9 @@ class TestFlowControl:
 
         store.hub.remove(others[0].watcher)
         store.watch("/", True, True, 0, disturb, lambda: None).resume()
-        others.append(Client(store, "/k"))
+        others += [Client(store, "/k"), Client(store, "/", recursive=True)]
         put(store, "/k")
-        assert begun[0].heard == others[2].heard == []
+        assert begun[0].heard == others[2].heard == others[3].heard == []
         assert others[1].heard == ["set /k"]
         put(store, "/k")
         assert begun[0].indexes == [2]
