@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from cluster.errors import NotEnoughStartedMembers
 from cluster.membership import Member, Membership, compute_member_id
 from etcdpy.commands import Command, Get, Watch
 from etcdpy.errors import EtcdError
@@ -128,6 +129,8 @@ class Service:
         await self._change(ConfChangeType.UPDATE, Member(member_id, "", tuple(peer_urls)))
 
     async def remove_member(self, member_id: int) -> None:
+        if [member.id for member in self.node.membership.members] == [member_id]:
+            raise NotEnoughStartedMembers  # nobody would be left to know of it
         await self._change(ConfChangeType.REMOVE, Member(member_id, "", ()))
 
     async def _change(self, change_type: ConfChangeType, member: Member) -> None:

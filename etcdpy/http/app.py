@@ -75,25 +75,24 @@ class App:
         """aiohttp's handler."""
         connection = request.protocol
         assert isinstance(connection, Connection)
-        connection.request_begins()
-        exchange = Exchange(request)
+        exchange = Exchange(request, connection.request_begins())
         try:
             return await self._serve(request, exchange)
         except BadRequest as refusal:
             exchange.write(refusal.answer)
             return Sent(keep_alive=False)
         finally:
-            connection.request_ends()
+            connection.request_ends(request)
 
     async def _serve(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         exchange.check_head()
         try:
-            target = parse_target(request.raw_path)
+            target = parse_target(exchange.target)
         except BadTarget:
             raise BadRequest from None
         if exchange.expects_the_impossible:
             return await self._send(exchange, Response(417, (), close=True), "")
-        if target.path == "*" and request.method == "OPTIONS":
+        if target.path == "*" and exchange.method == "OPTIONS":
             return await self._send(exchange, Response(200, ()), "")
         cors = self._cors(request.headers.get("Origin", ""))
         answer = await self._answer(request, target, exchange)
@@ -107,7 +106,7 @@ class App:
         return cors_headers(origin) if origin in self._origins else ""
 
     async def _answer(self, request: web.BaseRequest, target: Target, exchange: Exchange) -> Response | Watch:
-        method, (path, query) = request.method, target
+        method, (path, query) = exchange.method, target
         if method == "OPTIONS" and self._keys is not None:
             return Response(200, ())
         if path == "*":

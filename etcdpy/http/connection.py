@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from etcdpy.http.request import BodyTooLarge
+from etcdpy.http.request_line import MAX_LINE_BYTES, RequestLine, RequestSize, rewrite
 from etcdpy.http.wire import Framing, bare_error
 
 log = logging.getLogger(__name__)
@@ -27,8 +28,7 @@ BODY_GRACE_SECONDS = 10.0
 BODY_BYTES_PER_SECOND = 10_000
 STALL_SECONDS = 10.0
 IDLE_SECONDS = 3600.0
-LINGER_SECONDS = 2.0
-MAX_LINE_BYTES = 8190
+LINGER_SECONDS = 0.5
 MAX_HEADERS = 100
 
 _VALID_HOST = re.compile(r"[A-Za-z0-9!$%&()*+,\-.:;=\[\]'_~]*")
@@ -64,12 +64,16 @@ class Sent(web.StreamResponse):
 class Exchange:
     """One request and the way back to its client."""
 
-    def __init__(self, request: web.BaseRequest) -> None:
+    def __init__(self, request: web.BaseRequest, line: RequestLine | None = None) -> None:
+        """`line` is what the request line said, if the parser saw another one."""
         self._request = request
+        self.method, self.target = line or (request.method, request.raw_path)
         self._body_is_due = False
 
     def check_head(self) -> None:
         """Refuses what Go's server refuses before any handler. Raises `BadRequest`."""
+        if self._request.version not in ((1, 0), (1, 1)):
+            raise BadRequest("505 HTTP Version Not Supported")
         hosts = self._request.headers.getall("Host", [])
         if len(hosts) > 1:
             raise BadRequest()
@@ -95,7 +99,7 @@ class Exchange:
         request begins."""
         request = self._request
         keep_alive = request.keep_alive and not (self._body_is_due and request.body_exists)
-        return Framing(min(request.version.minor, 1), keep_alive, request.method == "HEAD")
+        return Framing(request.version.minor, keep_alive, self.method == "HEAD")
 
     async def read(self, limit: int) -> bytes:
         """The body. Raises `BodyTooLarge` or `BadRequest`."""
@@ -154,31 +158,55 @@ class Exchange:
 
 
 class Connection(web.RequestHandler):
-    """One connection of a `Server`."""
+    """One connection of a `Server`.
 
-    __slots__ = ("_head_deadline", "_is_handling")
+    Between requests, what comes in begins a request; its first line may need rewriting, for which it is held back until
+    it is complete. Whether a request has ended is known by counting. A client that sends one before the last is
+    answered, or a chunked body, makes the count uncertain: from then on all goes to the parser as it is.
+    """
+
+    __slots__ = ("_between_requests", "_head_deadline", "_held_back", "_line", "_size")
 
     def __init__(self, server: Server, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
+        self._between_requests = True
         self._head_deadline: asyncio.TimerHandle | None = None
-        self._is_handling = False
+        self._held_back = b""
+        self._line: RequestLine | None = None
+        self._size = RequestSize()
 
     def data_received(self, data: bytes) -> None:
-        if not self._is_handling and self._head_deadline is None:
+        if not self._between_requests or not data:  # aiohttp calls this with b"" to go on with what it has
+            self._size.feed(data)
+            super().data_received(data)
+            return
+        if self._head_deadline is None:
             self._head_deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.force_close)
-        super().data_received(data)
+        rewritten = rewrite(self._held_back + data)
+        if rewritten is None:
+            self._held_back += data
+            return
+        self._held_back = b""
+        self._between_requests = False
+        self._line = rewritten.line
+        self._size = RequestSize()
+        self._size.feed(rewritten.data)
+        super().data_received(rewritten.data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._cancel_head_deadline()
         super().connection_lost(exc)
 
-    def request_begins(self) -> None:
-        """The head is complete."""
-        self._is_handling = True
+    def request_begins(self) -> RequestLine | None:
+        """The head is complete. Returns its first line if the parser was shown another one."""
         self._cancel_head_deadline()
+        line, self._line = self._line, None
+        return line
 
-    def request_ends(self) -> None:
-        self._is_handling = False
+    def request_ends(self, request: web.BaseRequest) -> None:
+        """The answer is written."""
+        body_is_known = "Transfer-Encoding" not in request.headers
+        self._between_requests = body_is_known and self._size.is_exactly(request.content_length or 0)
 
     def _cancel_head_deadline(self) -> None:
         if self._head_deadline is not None:

@@ -114,7 +114,7 @@ def _parse_fields(method: str, form: dict[str, str], quirks: bool) -> _Fields:
     if prev_value == "":
         raise EtcdError(PREV_VALUE_REQUIRED, '"prevValue" cannot be empty')
     no_value_on_success = _boolean(form, "noValueOnSuccess")
-    ttl_ns = _ttl_ns(form, quirks)
+    ttl_ns = _ttl_ns(method, form, quirks)
     prev_exist = _nullable_boolean(form, "prevExist")
     refresh = bool(_nullable_boolean(form, "refresh"))
     value = form.get("value", "")
@@ -170,14 +170,14 @@ def _uint64(form: dict[str, str], name: str, code: int) -> int:
     raise EtcdError(code, f'invalid value for "{name}"')
 
 
-def _ttl_ns(form: dict[str, str], quirks: bool) -> int | None:
+def _ttl_ns(method: str, form: dict[str, str], quirks: bool) -> int | None:
     if not form.get("ttl"):
         return None
     seconds = _uint64(form, "ttl", TTL_NOT_A_NUMBER)
     if quirks:
         wrapped = seconds * _SECOND_NS % _UINT64
         return wrapped - _UINT64 if wrapped >= _UINT64 // 2 else wrapped
-    if seconds > MAX_TTL_SECONDS:
+    if seconds > MAX_TTL_SECONDS and method in ("PUT", "POST"):  # elsewhere it has no meaning
         raise EtcdError(TTL_NOT_A_NUMBER, f'value for "ttl" is larger than {MAX_TTL_SECONDS}')
     return seconds * _SECOND_NS
 

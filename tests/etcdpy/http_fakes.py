@@ -18,6 +18,7 @@ from etcdpy.store.store import Store
 from raft.messages import ConfChange, ConfChangeType, Role
 
 START_NS = 1_700_000_000_000_000_000
+DEFAULTS = HttpConfig()
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -78,11 +79,20 @@ class Api:
         self.peer_port = peer_port
 
     async def raw(self, data: bytes, *, peer: bool = False) -> bytes:
-        """Everything that comes back until the server closes or is quiet with at least one answer given."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.peer_port if peer else self.port)
-        try:
+        """Everything that comes back until the server closes."""
+        async with self.connected(peer=peer) as (reader, writer):
             writer.write(data)
-            return await read_available(reader)
+            async with asyncio.timeout(5):
+                return await reader.read(-1)
+
+    @contextlib.asynccontextmanager
+    async def connected(
+        self, *, peer: bool = False
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        port = self.peer_port if peer else self.port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+        try:
+            yield reader, writer
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
@@ -134,13 +144,8 @@ def _unchunk(data: bytes) -> bytes:
     return body
 
 
-async def read_available(reader: asyncio.StreamReader, deadline: float = 5.0) -> bytes:
-    async with asyncio.timeout(deadline):
-        return await reader.read(-1)
-
-
 @contextlib.asynccontextmanager
-async def running_api(config: HttpConfig = HttpConfig()) -> AsyncIterator[Api]:
+async def running_api(config: HttpConfig = DEFAULTS) -> AsyncIterator[Api]:
     store = Store(quirks=config.quirks)
     node = FakeNode(store)
     service = Service(node, store, wall_seconds=lambda: START_NS / 1e9)
@@ -158,7 +163,7 @@ async def running_api(config: HttpConfig = HttpConfig()) -> AsyncIterator[Api]:
             await server.wait_closed()
 
 
-def run(scenario: Callable[[Api], Any], config: HttpConfig = HttpConfig()) -> None:
+def run(scenario: Callable[[Api], Any], config: HttpConfig = DEFAULTS) -> None:
     """Runs a coroutine function against a fresh API."""
 
     async def main() -> None:
