@@ -13,7 +13,8 @@ import ctypes
 import gc
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _FIRST_DESCRIPTOR, _LAST_DESCRIPTOR = 3, 1 << 20
@@ -29,8 +30,9 @@ class ChildFailed(Exception):
         self.status = status
 
 
-async def run_in_child(work: Callable[[], None]) -> None:
-    """Calls `work` in a forked child, with the memory as it is now. Raises `ChildFailed` unless it returns.
+def run_in_child(work: Callable[[], None]) -> Coroutine[Any, Any, None]:
+    """Calls `work` in a child forked before this returns, so with the memory as it is now. Awaiting it waits for the
+    end, and raises `ChildFailed` unless `work` has returned.
 
     `work` may open files of its own; it must not touch the event loop, locks or loggers.
     """
@@ -38,6 +40,10 @@ async def run_in_child(work: Callable[[], None]) -> None:
     pid = os.fork()
     if pid == 0:
         _be_child(work, parent)
+    return _wait_for(pid)
+
+
+async def _wait_for(pid: int) -> None:
     _, status = await asyncio.to_thread(os.waitpid, pid, 0)
     if status != 0:
         raise ChildFailed(os.waitstatus_to_exitcode(status))

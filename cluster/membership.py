@@ -59,9 +59,11 @@ def compute_cluster_id(member_ids: Iterable[int]) -> int:
 
 
 class Membership:
-    """The members as of the last applied entry."""
+    """The members as of the last applied entry. `version` goes up with each change, so that whoever acts on changes
+    can see that there was one."""
 
     def __init__(self, cluster_id: int, members: Iterable[Member] = (), removed: Iterable[int] = ()) -> None:
+        self.version = 0
         self.cluster_id = cluster_id
         self.removed = set(removed)
         self._members = {member.id: member for member in members}
@@ -106,6 +108,7 @@ class Membership:
 
     def apply(self, change: ConfChange, member: Member) -> None:
         """Makes a change that `check` has allowed."""
+        self.version += 1
         if change.type == ConfChangeType.REMOVE:
             self._members.pop(change.node_id, None)
             self.removed.add(change.node_id)
@@ -119,6 +122,7 @@ class Membership:
 
     def publish(self, member_id: int, name: str, client_urls: tuple[str, ...]) -> None:
         """A member has started and says its name and where clients find it."""
+        self.version += 1
         old = self._members.get(member_id)
         if old is not None:
             self._members[member_id] = old._replace(name=name, client_urls=client_urls)
@@ -128,6 +132,7 @@ class Membership:
 
     def load(self, packed: list[Any]) -> None:
         """Replaces everything by what `pack` once gave."""
+        self.version += 1
         self.cluster_id, members, removed = packed
         self.removed = set(removed)
         self._members = {fields[0]: unpack_member(fields) for fields in members}

@@ -96,6 +96,7 @@ class ClusterNode:
         self._messages: list[Message] = []
         self._unreachable: set[int] = set()
         self._snapshots_sent: list[tuple[int, bool]] = []
+        self._transfer_to = NONE
         self._ticked = False
         self._batching = Batching()
         self._undelivered: list[tuple[int, Waiting]] = []
@@ -171,6 +172,16 @@ class ClusterNode:
         self._snapshots_sent.append((member_id, ok))
         self._wakeup.set()
 
+    def transfer_leadership(self) -> bool:
+        """Asks the member that is furthest to take over, if this one leads and there is another; says whether it did."""
+        progress = self._raw.status().progress
+        voters = set(self._raw.conf_state.voters) - {self._config.member_id}
+        candidates = [(peer.match, member_id) for member_id, peer in progress.items() if member_id in voters]
+        if candidates:
+            self._transfer_to = max(candidates)[1]
+            self._wakeup.set()
+        return bool(candidates)
+
     def stop(self) -> None:
         """Ends `run` after the `Ready` in work; whoever waits gets `Stopped`."""
         self.stopping = True
@@ -245,6 +256,9 @@ class ClusterNode:
             self._raw.report_snapshot(member_id, ok)
         self._unreachable.clear()
         self._snapshots_sent.clear()
+        if self._transfer_to != NONE:
+            self._raw.transfer_leader(self._transfer_to)
+            self._transfer_to = NONE
 
     # Messages in.
 

@@ -14,7 +14,7 @@ become durable:
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,6 +29,9 @@ from raft.messages import ConfState, Entry, HardState, Snapshot
 from raft.storage import MemoryStorage
 
 log = logging.getLogger(__name__)
+
+LAST_FIRST_INDEX = 1
+"""A snapshot up to this index is what a member began with; it needs no mark in the log."""
 
 
 class StorageConfig(NamedTuple):
@@ -245,8 +248,7 @@ _DONE = _Done()
 
 
 class OpenedStorage(NamedTuple):
-    """`snapshot` is the newest one, from which the state is restored; its index is 0 before the first one was made,
-    and then it holds the header that `create_storage` was given and no pieces."""
+    """`snapshot` is the newest one, from which the state is restored: at first what `create_storage` was given."""
 
     storage: DurableStorage
     metadata: Metadata
@@ -259,14 +261,22 @@ def storage_exists(disk: Disk, wal_dir: str) -> bool:
 
 
 def create_storage(
-    disk: Disk, wal_dir: str, snap_dir: str, metadata: Metadata, conf_state: ConfState, header: bytes
+    disk: Disk,
+    wal_dir: str,
+    snap_dir: str,
+    metadata: Metadata,
+    first: Snapshot,
+    header: bytes,
+    pieces: Iterable[bytes],
 ) -> None:
-    """A new member's files: a snapshot at index 0, which holds what it begins with, then an empty log. The log comes
-    last, so that a crash in between leaves no member. Raises OSError, DiskFull, StorageFailed."""
+    """A new member's files: the snapshot that it begins with, at index 0 or 1, then an empty log. The log comes last,
+    so that a crash in between leaves no member. Raises OSError, DiskFull, StorageFailed."""
+    if first.index > LAST_FIRST_INDEX:
+        raise ValueError(f"a member cannot begin at index {first.index}")
     snapshotter = Snapshotter(disk, snap_dir)
     snapshotter.clean()
-    snapshotter.write(Snapshot(0, 0, conf_state), header, ())
-    WAL.create(disk, wal_dir, metadata).close()
+    snapshotter.write(first, header, pieces)
+    WAL.create(disk, wal_dir, metadata, next_index=first.index + 1).close()
 
 
 def open_storage(
@@ -294,6 +304,8 @@ def open_storage(
 def _not_behind(replayed: ReplayedLog, snapshot: Snapshot) -> HardState:
     """A snapshot was committed, even if the hard state that said so was never synced."""
     hard_state = replayed.hard_state
+    if hard_state.term < snapshot.term:  # only before the first save of all: no vote was given in that term
+        hard_state = HardState(snapshot.term)
     return hard_state._replace(commit=max(hard_state.commit, snapshot.index))
 
 
@@ -329,7 +341,7 @@ def _read_after(
 
 
 def _is_known(name: SnapshotName, replayed: ReplayedLog) -> bool:
-    return name.index == 0 or any((mark.index, mark.term) == name for mark in replayed.marks)
+    return name.index <= LAST_FIRST_INDEX or any((mark.index, mark.term) == name for mark in replayed.marks)
 
 
 def _set_aside(snapshotter: Snapshotter, damaged: dict[SnapshotName, CorruptSnapshot]) -> None:

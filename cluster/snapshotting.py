@@ -1,0 +1,90 @@
+"""When a snapshot is made, and how: of the state just applied, by a forked child, with the log shortened behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from cluster.applier import Applier
+from cluster.forked import ChildFailed
+from cluster.snapshotter import Snapshotter
+from cluster.state_machine import StateMachine
+from raft.messages import ConfState, Snapshot
+
+log = logging.getLogger(__name__)
+
+MAX_LOG_BYTES = 256 << 20
+"""However few the commands: more log than this since the last snapshot calls for one."""
+
+RETRY_SECONDS = 30.0
+
+
+class SnapshottedLog(Protocol):
+    """What this needs of the storage."""
+
+    bytes_since_snapshot: int
+
+    def create_snapshot(self, snapshot: Snapshot) -> None: ...
+
+
+class Snapshotting:
+    """Call `check` when everything committed so far is applied."""
+
+    def __init__(
+        self,
+        applier: Applier,
+        state_machine: StateMachine,
+        storage: SnapshottedLog,
+        snapshotter: Snapshotter,
+        conf_state: Callable[[], ConfState],
+        snapshot_count: int,
+        run_in_child: Callable[[Callable[[], None]], Coroutine[Any, Any, None]],
+    ) -> None:
+        """`snapshot_count` is the number of applied commands after which a snapshot is due."""
+        self._applier = applier
+        self._state_machine = state_machine
+        self._storage = storage
+        self._snapshotter = snapshotter
+        self._conf_state = conf_state
+        self._snapshot_count = snapshot_count
+        self._run_in_child = run_in_child
+        self._commands_at_last = 0
+        self._not_before = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def check(self) -> None:
+        if self._task is None and self._is_due():
+            self._begin()
+
+    def _is_due(self) -> bool:
+        commands = self._applier.applied_commands - self._commands_at_last
+        return commands >= self._snapshot_count or self._storage.bytes_since_snapshot >= MAX_LOG_BYTES
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._not_before:
+            return
+        snapshot = Snapshot(self._applier.applied_index, self._applier.applied_term, self._conf_state())
+        header, dump = self._applier.header(), self._state_machine.dump
+        self._commands_at_last = self._applier.applied_commands
+        written = self._run_in_child(lambda: self._snapshotter.write(snapshot, header, dump()))
+        self._task = loop.create_task(self._finish(snapshot, written))
+
+    async def _finish(self, snapshot: Snapshot, written: Coroutine[Any, Any, None]) -> None:
+        fields = {"raft_index": snapshot.index}
+        try:
+            await written
+            self._storage.create_snapshot(snapshot)
+            log.info("snapshot made", extra={"fields": fields})
+        except ChildFailed as failure:  # a full disk, most likely: the log simply stays long until it works
+            self._not_before = asyncio.get_running_loop().time() + RETRY_SECONDS
+            log.warning("snapshot not made", extra={"fields": {**fields, "reason": str(failure)}})
+        finally:
+            self._task = None
+
+    async def stop(self) -> None:
+        """Waits for a snapshot under way."""
+        if self._task is not None:
+            await self._task
