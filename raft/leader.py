@@ -206,8 +206,8 @@ def transfer(raft: Raft, to: int) -> None:
         return
     raft.lead_transferee = to
     raft.transfer_elapsed = 0
-    progress.due = True
-    raft.appends_due = True
+    if progress.match < raft.log.last_index:
+        progress.due = raft.appends_due = True
     _maybe_hand_over(raft, progress)
 
 
