@@ -144,14 +144,18 @@ class Service:
 async def awaited(start: Callable[[Callable[[Any], None]], None]) -> Any:
     """What `start`'s callback is given; raised if it is an exception. Cancelling only forgets the answer: the request
     itself goes on."""
-    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    results: list[Any] = []
+    future: asyncio.Future[None] | None = None
 
     def done(result: Any) -> None:
-        if not future.done():
-            future.set_result(result)
+        results.append(result)
+        if future is not None and not future.done():
+            future.set_result(None)
 
     start(done)
-    result = await future
-    if isinstance(result, Exception):
-        raise result
-    return result
+    if not results:
+        future = asyncio.get_running_loop().create_future()
+        await future
+    if isinstance(results[0], Exception):
+        raise results[0]
+    return results[0]

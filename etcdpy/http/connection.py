@@ -29,6 +29,7 @@ BODY_BYTES_PER_SECOND = 10_000
 STALL_SECONDS = 10.0
 IDLE_SECONDS = 3600.0
 LINGER_SECONDS = 0.5
+MAX_UNSENT_BYTES = 64 << 10
 MAX_HEADERS = 100
 
 _VALID_HOST = re.compile(r"[A-Za-z0-9!$%&()*+,\-.:;=\[\]'_~]*")
@@ -132,23 +133,27 @@ class Exchange:
             transport.write(data)
 
     @property
-    def unsent_bytes(self) -> int:
+    def _unsent_bytes(self) -> int:
         transport = self._request.transport
         return 0 if transport is None else transport.get_write_buffer_size()
 
+    @property
+    def is_congested(self) -> bool:
+        return self._unsent_bytes > MAX_UNSENT_BYTES
+
     async def drained(self) -> None:
         """Waits for room. Raises ConnectionError when the client has read nothing for `STALL_SECONDS`."""
-        unsent = self.unsent_bytes
-        while True:
+        unsent = self._unsent_bytes
+        while self.is_congested:
             try:
                 async with asyncio.timeout(STALL_SECONDS):
                     await self._request.writer.drain()
                 return
             except TimeoutError:
-                if self.unsent_bytes >= unsent:
+                if self._unsent_bytes >= unsent:
                     self.abort()
                     raise ConnectionAbortedError("client reads too slowly") from None
-                unsent = self.unsent_bytes
+                unsent = self._unsent_bytes
 
     def abort(self) -> None:
         """Ends the connection; what has not been sent is lost."""
@@ -180,17 +185,18 @@ class Connection(web.RequestHandler):
             self._size.feed(data)
             super().data_received(data)
             return
-        if self._head_deadline is None:
-            self._head_deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.force_close)
         rewritten = rewrite(self._held_back + data)
         if rewritten is None:
             self._held_back += data
+            self._expect_head()
             return
         self._held_back = b""
         self._between_requests = False
         self._line = rewritten.line
         self._size = RequestSize()
         self._size.feed(rewritten.data)
+        if not self._size.has_head:
+            self._expect_head()
         super().data_received(rewritten.data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -207,6 +213,10 @@ class Connection(web.RequestHandler):
         """The answer is written."""
         body_is_known = "Transfer-Encoding" not in request.headers
         self._between_requests = body_is_known and self._size.is_exactly(request.content_length or 0)
+
+    def _expect_head(self) -> None:
+        if self._head_deadline is None:
+            self._head_deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.force_close)
 
     def _cancel_head_deadline(self) -> None:
         if self._head_deadline is not None:

@@ -114,14 +114,14 @@ def _parse_fields(method: str, form: dict[str, str], quirks: bool) -> _Fields:
     if prev_value == "":
         raise EtcdError(PREV_VALUE_REQUIRED, '"prevValue" cannot be empty')
     no_value_on_success = _boolean(form, "noValueOnSuccess")
-    ttl_ns = _ttl_ns(method, form, quirks)
+    ttl_ns = _ttl_ns(form, quirks)
     prev_exist = _nullable_boolean(form, "prevExist")
     refresh = bool(_nullable_boolean(form, "refresh"))
     value = form.get("value", "")
-    if refresh and value:
-        raise EtcdError(REFRESH_VALUE, "A value was provided on a refresh")
-    if refresh and ttl_ns is None:
-        raise EtcdError(REFRESH_TTL_REQUIRED, "No TTL value set")
+    if refresh:
+        _check_refresh(value, ttl_ns)
+    if not quirks and method in ("PUT", "POST"):
+        _check_ttl(ttl_ns)
     return _Fields(
         value,
         prev_value or "",
@@ -170,16 +170,27 @@ def _uint64(form: dict[str, str], name: str, code: int) -> int:
     raise EtcdError(code, f'invalid value for "{name}"')
 
 
-def _ttl_ns(method: str, form: dict[str, str], quirks: bool) -> int | None:
+def _ttl_ns(form: dict[str, str], quirks: bool) -> int | None:
     if not form.get("ttl"):
         return None
     seconds = _uint64(form, "ttl", TTL_NOT_A_NUMBER)
     if quirks:
         wrapped = seconds * _SECOND_NS % _UINT64
         return wrapped - _UINT64 if wrapped >= _UINT64 // 2 else wrapped
-    if seconds > MAX_TTL_SECONDS and method in ("PUT", "POST"):  # elsewhere it has no meaning
-        raise EtcdError(TTL_NOT_A_NUMBER, f'value for "ttl" is larger than {MAX_TTL_SECONDS}')
     return seconds * _SECOND_NS
+
+
+def _check_refresh(value: str, ttl_ns: int | None) -> None:
+    if value:
+        raise EtcdError(REFRESH_VALUE, "A value was provided on a refresh")
+    if ttl_ns is None:
+        raise EtcdError(REFRESH_TTL_REQUIRED, "No TTL value set")
+
+
+def _check_ttl(ttl_ns: int | None) -> None:
+    """Our own limit, so it comes after all of etcd's."""
+    if ttl_ns is not None and ttl_ns > MAX_TTL_SECONDS * _SECOND_NS:
+        raise EtcdError(TTL_NOT_A_NUMBER, f'value for "ttl" is larger than {MAX_TTL_SECONDS}')
 
 
 def _get(key: str, fields: _Fields) -> Operation:

@@ -49,6 +49,10 @@ class RequestSize:
         self._head_size = 0
         self._size = 0
 
+    @property
+    def has_head(self) -> bool:
+        return self._head_size > 0
+
     def feed(self, data: bytes) -> None:
         self._size += len(data)
         if self._head_size:
@@ -61,4 +65,4 @@ class RequestSize:
 
     def is_exactly(self, body_size: int) -> bool:
         """Whether what came is one head, a body of that size, and not one byte more."""
-        return self._head_size > 0 and self._size == self._head_size + body_size
+        return self.has_head and self._size == self._head_size + body_size

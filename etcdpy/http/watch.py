@@ -17,8 +17,6 @@ from etcdpy.service import Service
 from etcdpy.store.event import Event
 from etcdpy.store.watcher import Watcher
 
-MAX_UNSENT_BYTES = 64 << 10
-
 
 class Client(Protocol):
     """The connection of whoever watches."""
@@ -27,7 +25,8 @@ class Client(Protocol):
         """Queues bytes to be sent; does nothing if the connection is gone."""
 
     @property
-    def unsent_bytes(self) -> int: ...
+    def is_congested(self) -> bool:
+        """More waits to be sent than should."""
 
     def drained(self) -> Awaitable[None]:
         """Ends when there is room for more. Raises ConnectionError if the client does not read at all."""
@@ -74,7 +73,7 @@ class WatchSession:
             self._end()
             return
         self._client.write(data)
-        if self._client.unsent_bytes > MAX_UNSENT_BYTES:
+        if self._client.is_congested:
             self._watcher.pause()
             self._wakeup.set()
 
