@@ -25,7 +25,7 @@ from .session import Session
 from .wire import Closed
 
 HISTORY = 1000
-CATCH_UP_SECONDS = 3.0
+CATCH_UP_SECONDS = 2.0
 SETTLE_SECONDS = 0.15
 SHRINK_SECONDS = 60.0
 SHOWN_CHARACTERS = 1000

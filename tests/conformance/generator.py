@@ -201,7 +201,7 @@ class Generator:
         stream = [(0.35, "stream", ["true", "false"], BAD_BOOLEANS)] if self._quirks else []
         pairs = self._some(
             (0.5, "recursive", BOOLEANS, BAD_BOOLEANS),
-            (0.5, "waitIndex", [*INDEXES, "{index-40}", "{index-400}", "{index-998}", "{index-1005}"], BAD_NUMBERS),
+            (0.5, "waitIndex", [*INDEXES, "{index-40}", "{index-400}", "{index-998}", "{-1000}"], BAD_NUMBERS),
             (0.03, "quorum", BOOLEANS, BAD_BOOLEANS),
             *stream,
         )
@@ -215,7 +215,7 @@ class Generator:
         """A watch, and writes that it ought to see."""
         path = "/" + self._random.choice(self._directories)
         name = next(self._watch_names)
-        options = self._random.choice(["", "&recursive=true", "&recursive=true", "&recursive=true&stream=true"])
+        options = self._random.choice(["", "&recursive=true", "&recursive=true" + "&stream=true" * self._quirks])
         yield Step(f"watch {name} /v2/keys{path}{self._random.choice(['', '/x'])}?wait=true{options}")
         for _ in range(self._random.randint(1, 4)):
             target = f"/v2/keys{path}{self._random.choice(['', '/x', '/x', '/y', '/x/y', '/b/x'])}"

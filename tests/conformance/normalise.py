@@ -54,7 +54,7 @@ class Normaliser:
     """Names what differs between servers: in requests by filling the names in, in answers by putting them back."""
 
     def __init__(self, server: Server, base_index: int) -> None:
-        self._base_index = base_index
+        self.base_index = base_index
         self._names = {
             "{client}": server.url,
             "{peer}": server.peer_url,
@@ -68,8 +68,8 @@ class Normaliser:
         for name, value in self._names.items():
             request = request.replace(name, value)
         request = re.sub(r"\{x\*(\d+)\}", lambda found: "x" * int(found[1]), request)
-        request = re.sub(r"\{seq\+(\d+)\}", lambda found: f"{self._base_index + int(found[1]):020}", request)
-        return re.sub(r"\{([+-]\d+)\}", lambda found: str(self._base_index + int(found[1])), request)
+        request = re.sub(r"\{seq\+(\d+)\}", lambda found: f"{self.base_index + int(found[1]):020}", request)
+        return re.sub(r"\{([+-]\d+)\}", lambda found: str(self.base_index + int(found[1])), request)
 
     def answer(self, answer: Answer) -> Iterator[str]:
         """Yield the lines of an answer: status and headers, then the body."""
@@ -110,7 +110,7 @@ class Normaliser:
         return value
 
     def _relative(self, index: str) -> str:
-        return "0" if int(index) == 0 else f"{int(index) - self._base_index:+}"
+        return "0" if int(index) == 0 else f"{int(index) - self.base_index:+}"
 
 
 def same(expected: str, got: str) -> bool:

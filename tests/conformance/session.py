@@ -92,13 +92,19 @@ class Session:
             self._known[_quoted(node.get("key", "/"))] = node
 
     def _fill(self, request: str) -> str:
-        """Fill names in, and `{index-1}`, `{modified /a}`, `{value /a}` with what this session saw last."""
+        """Fill names in, and `{index-1}`, `{modified /a}`, `{value /a}` with what this session saw last.
+
+        An index before the session's first one would show what earlier sessions did; the first is taken instead.
+        """
         request = self._normaliser.fill(request)
-        request = re.sub(r"\{index([+-]\d+)?\}", lambda found: str(self._last_index + int(found[1] or 0)), request)
+        request = re.sub(r"\{index([+-]\d+)?\}", lambda found: str(self._seen_index(int(found[1] or 0))), request)
         request = re.sub(
             r"\{modified ([^ }]+)\}", lambda found: str(self._node(found[1]).get("modifiedIndex", 1)), request
         )
         return re.sub(r"\{value ([^ }]+)\}", lambda found: _quoted(self._node(found[1]).get("value", "x")), request)
+
+    def _seen_index(self, offset: int) -> int:
+        return max(self._last_index + offset, self._normaliser.base_index + 1)
 
     def _node(self, path: str) -> dict[str, Any]:
         return self._known.get(path, {})
