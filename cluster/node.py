@@ -173,7 +173,7 @@ class ClusterNode:
         self._wakeup.set()
 
     def transfer_leadership(self) -> bool:
-        """Asks the member that is furthest to take over, if this one leads and there is another; says whether it did."""
+        """Asks the member that is furthest to take over, if this one leads and is not alone; says whether it did."""
         progress = self._raw.status().progress
         voters = set(self._raw.conf_state.voters) - {self._config.member_id}
         candidates = [(peer.match, member_id) for member_id, peer in progress.items() if member_id in voters]

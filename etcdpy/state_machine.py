@@ -51,6 +51,10 @@ class EtcdStateMachine:
                 results.append(refusal.with_traceback(None))  # a traceback would keep this frame, and all it holds
         return results
 
+    def membership_changed(self, position: Position) -> None:
+        """etcd keeps its members in the same store as the keys, so a change takes an index and a history slot."""
+        self.store.record_internal_event()
+
     def dump(self) -> Iterator[bytes]:
         return snapshot.dump(self.store)
 

@@ -108,6 +108,10 @@ class Transport:
         if inbound is not None:
             inbound.close()
 
+    @property
+    def peer_ids(self) -> set[int]:
+        return set(self._peers)
+
     def active_since(self, member_id: int) -> float | None:
         """Since when (loop clock) our stream to that member has been up; None while it is not."""
         peer = self._peers.get(member_id)

@@ -7,8 +7,10 @@ that ends in a slash, then the methods that the route allows.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from aiohttp import web
@@ -16,6 +18,7 @@ from aiohttp import web
 from etcdpy.commands import Watch
 from etcdpy.errors import EtcdError
 from etcdpy.http.connection import BadRequest, Connection, Exchange, Sent, Server
+from etcdpy.http.fast_lane import Lane
 from etcdpy.http.go_path import BadTarget, Target, clean_path, parse_target
 from etcdpy.http.health import Health, Info, set_log_level
 from etcdpy.http.keys import Keys
@@ -30,6 +33,10 @@ from etcdpy.http.watch import WatchSession
 from etcdpy.http.wire import HttpDate, cors_headers, encode, encode_stream_head, ends_with_connection
 from etcdpy.service import Service
 
+CLOSE_SECONDS = 1.0
+
+AiohttpHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
 
 class HttpConfig(NamedTuple):
     """`cors_origins`: `*` allows any, none of them forbids all. `quirks` keeps etcd's bugs (`--v2-quirks=etcd`)."""
@@ -37,6 +44,7 @@ class HttpConfig(NamedTuple):
     cors_origins: frozenset[str] = frozenset(("*",))
     max_request_bytes: int = 1_572_864
     quirks: bool = False
+    fast_lane: bool = True
 
 
 class Route(NamedTuple):
@@ -69,7 +77,7 @@ class App:
         self._keys = keys
         self._service = service
         self._origins = frozenset(cors_origins)
-        self._date = HttpDate(time.time)
+        self.date = HttpDate(time.time)
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's handler."""
@@ -100,10 +108,12 @@ class App:
             return await self._watch(answer, exchange, cors)
         return await self._send(exchange, answer, cors)
 
+    @property
+    def cors_without_origin(self) -> str:
+        return cors_headers("*") if "*" in self._origins else ""
+
     def _cors(self, origin: str) -> str:
-        if "*" in self._origins:
-            return cors_headers("*")
-        return cors_headers(origin) if origin in self._origins else ""
+        return self.cors_without_origin or (cors_headers(origin) if origin in self._origins else "")
 
     async def _answer(self, request: web.BaseRequest, target: Target, exchange: Exchange) -> Response | Watch:
         method, (path, query) = exchange.method, target
@@ -134,7 +144,7 @@ class App:
         framing = exchange.framing._replace(cors=cors)
         if response.close or ends_with_connection(len(response.body), framing):
             framing = framing._replace(keep_alive=False)
-        exchange.write(encode(response, self._date(), framing))
+        exchange.write(encode(response, self.date(), framing))
         await exchange.drained()
         return Sent(framing.keep_alive)
 
@@ -147,21 +157,47 @@ class App:
         except EtcdError as error:
             return await self._send(exchange, self._keys.refusal(error), cors)
         headers = self._keys.watch_headers(session.start_index)
-        is_complete = await session.run(encode_stream_head(200, headers, self._date(), framing))
+        is_complete = await session.run(encode_stream_head(200, headers, self.date(), framing))
         return Sent(is_complete and framing.keep_alive and framing.version == 1)
 
 
-def make_server(service: Service, config: HttpConfig, traffic: Traffic) -> web.Server:
-    """The API of the client port. Call it in the running event loop, and give it to `loop.create_server`."""
+class Listener(NamedTuple):
+    """`protocol` is for `loop.create_server`; `close` ends the connections that were made."""
+
+    protocol: Callable[[], asyncio.BaseProtocol]
+    close: Callable[[], Awaitable[None]]
+
+
+def make_client_listener(service: Service, config: HttpConfig, traffic: Traffic) -> Listener:
+    """The API of the client port. Call it in the running event loop."""
     metrics = RequestMetrics()
     keys = Keys(service, metrics, config.max_request_bytes, config.quirks)
     mux = Mux(client_routes(service, keys, metrics, config, traffic))
-    return Server(App(mux, keys, service, config.cors_origins).serve, handler_cancellation=True)
+    app = App(mux, keys, service, config.cors_origins)
+    server = Server(app.serve, handler_cancellation=True)
+    if not config.fast_lane:
+        return Listener(server, partial(server.shutdown, CLOSE_SECONDS))
+    lane = Lane(keys, server, app.date, app.cors_without_origin, config.max_request_bytes)
+
+    async def close() -> None:
+        lane.close()
+        await server.shutdown(CLOSE_SECONDS)
+
+    return Listener(lane, close)
 
 
-def make_peer_server(service: Service) -> web.Server:
-    """What peers, proxies and tools ask on the peer port over plain HTTP."""
-    return Server(App(Mux(peer_routes(service)), None, service).serve, handler_cancellation=True)
+def make_peer_listener(service: Service, raft: Callable[[AiohttpHandler], AiohttpHandler]) -> Listener:
+    """What peers, proxies and tools ask on the peer port over plain HTTP. `raft` adds what members say to each other
+    to a handler of all the rest."""
+    handler = raft(App(Mux(peer_routes(service)), None, service).serve)
+
+    async def serve(request: web.BaseRequest) -> web.StreamResponse:
+        assert isinstance(request.protocol, Connection)
+        request.protocol.request_begins()  # a stream is one request that lasts: no deadline may be left over
+        return await handler(request)
+
+    server = Server(serve, handler_cancellation=True)
+    return Listener(server, partial(server.shutdown, CLOSE_SECONDS))
 
 
 def client_routes(

@@ -1,15 +1,14 @@
 """The short way: plain reads and writes of keys, answered within `data_received`, with no task and no future.
 
-A connection begins here. At the first request that is anything but plain (a watch, another endpoint, a chunked or
-large body, `Expect`, `Connection`, credentials, a path that is not clean, HTTP/1.0, bytes that are not a request) it
-is handed with all bytes from that request on to aiohttp's protocol, where it stays. Both lanes call the same
-`Keys.handle` and `wire.encode`, so the lane never shows in an answer.
+A connection begins here. At the first request that is anything but plain (a watch, another endpoint, a head that comes
+in pieces, a chunked, large or slow body, `Expect`, `Connection`, credentials, a path that is not clean, HTTP/1.0, bytes
+that are not a request) it is handed with all bytes from that request on to aiohttp's protocol, where it stays. Both
+lanes call the same `Keys.handle` and `wire.encode`, so the lane never shows in an answer.
 
 Requests of one connection are answered one after another, as Go's server does, so what is pipelined sees what came
-before it. Heads are judged by httptools; since a client sends the same header lines again and again, the verdict on
-a block of them is remembered. Memory is bounded: a connection that sends ahead of its answers is not read any
-further, one that does not read its answers gets no more of them and is cut off after `STALL_SECONDS`, and so is one
-that leaves a request unfinished for that long.
+before it. Heads are judged by httptools; since a client sends the same header lines again and again, the verdict on a
+block of them is remembered. Memory is bounded: a connection that sends ahead of its answers is not read any further,
+and one that does not read its answers gets no more of them and is cut off after `STALL_SECONDS`.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from etcdpy.http.parse import KEYS_PREFIX
 from etcdpy.http.render import Response
 from etcdpy.http.wire import Framing, encode
 
+BODY_SECONDS = 1.0
 STALL_SECONDS = 10.0
 MAX_HEAD_BYTES = 8 << 10
 MAX_BODY_BYTES = 64 << 10
@@ -64,10 +64,16 @@ class Lane:
         self.date = date
         self.framing = Framing(cors=cors)
         self.max_body_bytes = min(MAX_BODY_BYTES, max_body_bytes)
+        self.connections: set[FastLane] = set()
         self._heads: dict[bytes, PlainHead | None] = {}
 
     def __call__(self) -> FastLane:
         return FastLane(self)
+
+    def close(self) -> None:
+        """Ends the connections that are still here."""
+        for connection in list(self.connections):
+            connection.close()
 
     def judge(self, header_lines: bytes) -> PlainHead | None:
         """None for a block of header lines that is not plain."""
@@ -128,6 +134,7 @@ class FastLane(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._lane.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
@@ -140,7 +147,7 @@ class FastLane(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._is_writable = False
-        self._set_deadline()
+        self._call_later(STALL_SECONDS, self._transport.abort)
 
     def resume_writing(self) -> None:
         self._is_writable = True
@@ -149,6 +156,7 @@ class FastLane(asyncio.Protocol):
             self._run()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._lane.connections.discard(self)
         self._clear_deadline()
         self._buffer = b""
         self._busy = True  # nothing more is answered
@@ -166,21 +174,17 @@ class FastLane(asyncio.Protocol):
             if not self._begin_next():
                 break
         self._running = False
-        if self._buffer and not self._busy:
-            self._set_deadline()
+        if self._buffer and not self._busy and self._is_writable:
+            self._call_later(BODY_SECONDS, self._hand_over)
         if len(self._buffer) <= MAX_BUFFERED_BYTES:
             self._resume_reading()
 
     def _begin_next(self) -> bool:
-        """Begins to answer the first request in the buffer. False if it is not complete yet, or not ours."""
+        """Begins to answer the first request in the buffer. False if its body has not all come, or it is not ours."""
         buffer = self._buffer
         line_end = buffer.find(b"\r\n")
         head_end = buffer.find(b"\r\n\r\n")
-        if head_end < 0:
-            if len(buffer) > MAX_HEAD_BYTES:
-                self._hand_over()
-            return False
-        line = _REQUEST_LINE.fullmatch(buffer, 0, line_end)
+        line = _REQUEST_LINE.fullmatch(buffer, 0, line_end) if 0 <= head_end <= MAX_HEAD_BYTES else None
         head = self._lane.judge(buffer[line_end + 2 : head_end]) if line else None
         if line is None or head is None or head.content_length > self._lane.max_body_bytes:
             self._hand_over()
@@ -221,10 +225,14 @@ class FastLane(asyncio.Protocol):
 
     # The ends.
 
+    def close(self) -> None:
+        self._transport.close()
+
     def _hand_over(self) -> None:
         """From here on the connection is aiohttp's."""
         self._busy = True
         self._clear_deadline()
+        self._lane.connections.discard(self)
         data, self._buffer = self._buffer, b""
         transport, slow_lane = self._transport, self._lane.slow_lane()
         transport.set_protocol(slow_lane)
@@ -237,9 +245,9 @@ class FastLane(asyncio.Protocol):
             self._is_paused = False
             self._transport.resume_reading()
 
-    def _set_deadline(self) -> None:
+    def _call_later(self, seconds: float, what: Callable[[], None]) -> None:
         self._clear_deadline()
-        self._deadline = asyncio.get_running_loop().call_later(STALL_SECONDS, self._transport.abort)
+        self._deadline = asyncio.get_running_loop().call_later(seconds, what)
 
     def _clear_deadline(self) -> None:
         if self._deadline is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from cluster.membership import Member, Membership, MembershipError
 from cluster.node import NodeStatus
 from cluster.state_machine import Position
-from etcdpy.http.app import HttpConfig, make_peer_server, make_server
+from etcdpy.http.app import HttpConfig, make_client_listener, make_peer_listener
 from etcdpy.http.stats import NoTraffic
 from etcdpy.service import Service
 from etcdpy.state_machine import EtcdStateMachine
@@ -151,15 +151,15 @@ async def running_api(config: HttpConfig = DEFAULTS) -> AsyncIterator[Api]:
     service = Service(node, store, wall_seconds=lambda: START_NS / 1e9)
     traffic = NoTraffic("default", START_NS, START_NS)
     loop = asyncio.get_running_loop()
-    web_servers = make_server(service, config, traffic), make_peer_server(service)
-    servers = [await loop.create_server(web_server, "127.0.0.1", 0) for web_server in web_servers]
+    listeners = make_client_listener(service, config, traffic), make_peer_listener(service, lambda handler: handler)
+    servers = [await loop.create_server(listener.protocol, "127.0.0.1", 0) for listener in listeners]
     ports = [server.sockets[0].getsockname()[1] for server in servers]
     try:
         yield Api(node, service, *ports)
     finally:
-        for server, web_server in zip(servers, web_servers, strict=True):
+        for server, listener in zip(servers, listeners, strict=True):
             server.close()
-            await web_server.shutdown(0.5)
+            await listener.close()
             await server.wait_closed()
 
 

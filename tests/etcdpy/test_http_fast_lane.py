@@ -122,18 +122,29 @@ def test_a_plain_write_is_answered_at_once() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100])
-def test_requests_may_come_in_pieces_of_any_size(size: int) -> None:
+def test_a_body_may_come_in_pieces_of_any_size(size: int) -> None:
     def test(bench: Bench) -> None:
-        stream = put() + get("/v2/keys/b?recursive=true") + put("value=yy")
-        for start in range(0, len(stream), size):
-            bench.receive(stream[start : start + size])
+        for value in ("x", "yy"):
+            head, body = put(f"value={value}").split(b"\r\n\r\n")
+            bench.receive(head + b"\r\n\r\n")
+            for start in range(0, len(body), size):
+                bench.receive(body[start : start + size])
+        assert [body for *_, body in bench.keys.asked] == [b"value=x", b"value=yy"]
+        assert len(bench.transport.written) == 2
+        assert bench.slow == []
+
+    in_loop(test)
+
+
+def test_requests_that_come_together_are_told_apart() -> None:
+    def test(bench: Bench) -> None:
+        bench.receive(put() + get("/v2/keys/b?recursive=true") + put("value=yy"))
         assert [(method, path, query, body) for method, path, query, _, body in bench.keys.asked] == [
             ("PUT", "/v2/keys/a", "", b"value=x"),
             ("GET", "/v2/keys/b", "recursive=true", b""),
             ("PUT", "/v2/keys/a", "", b"value=yy"),
         ]
         assert len(bench.transport.written) == 3
-        assert bench.slow == []
 
     in_loop(test)
 
@@ -179,6 +190,7 @@ ODD = {
     "bytes beyond ASCII": b"GET /v2/keys/\xff HTTP/1.1\r\nHost: h\r\n\r\n",
     "two spaces": b"GET  /v2/keys/a HTTP/1.1\r\nHost: h\r\n\r\n",
     "an absolute target": b"GET http://h/v2/keys/a HTTP/1.1\r\nHost: h\r\n\r\n",
+    "the beginning of a head": b"GET /v2/ke",
     "TLS": b"\x16\x03\x01\x02\x00\r\n\r\n",
 }
 
@@ -263,18 +275,34 @@ def test_an_answer_that_comes_after_the_client_has_gone_is_dropped() -> None:
     in_loop(test)
 
 
-@pytest.mark.parametrize("fragment", [b"GET /v2/ke", put()[:-3]], ids=["head", "body"])
-def test_an_unfinished_request_is_cut_off_in_the_end(fragment: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_does_not_come_is_left_to_the_other_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etcdpy.http.fast_lane.BODY_SECONDS", 0.01)
+
+    async def scenario() -> None:
+        bench = Bench()
+        bench.receive(put()[:-3])
+        await reached(lambda: bench.slow)
+        assert bench.slow[0].received == put()[:-3]
+        bench.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("etcdpy.http.fast_lane.STALL_SECONDS", 0.01)
 
     async def scenario() -> None:
         bench = Bench()
+        bench.connection.pause_writing()
         bench.receive(get())
-        bench.receive(fragment)
-        deadline = asyncio.get_running_loop().time() + 10
-        while not bench.transport.aborted:
-            assert asyncio.get_running_loop().time() < deadline
-            await asyncio.sleep(0.005)
+        await reached(lambda: bench.transport.aborted)
         bench.close()
 
     asyncio.run(scenario())
+
+
+async def reached(condition: Callable[[], object]) -> None:
+    deadline = asyncio.get_running_loop().time() + 10
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.005)

@@ -1,0 +1,46 @@
+"""How a member that joins a running cluster learns whose cluster it is: it asks the peers that it was given."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+import aiohttp
+
+from cluster.membership import Member, Membership
+
+ANSWER_SECONDS = 5.0
+
+
+class NoPeerAnswers(Exception):
+    """None of the peers told its members."""
+
+
+async def fetch_membership(peer_urls: Iterable[str], ssl_context: ssl.SSLContext | None = None) -> Membership:
+    """The membership as the first peer that answers knows it. Raises NoPeerAnswers."""
+    reasons = []
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        for url in peer_urls:
+            try:
+                return await _ask(session, url, ssl_context)
+            except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+                reasons.append(f"{url}: {error or type(error).__name__}")
+    raise NoPeerAnswers("cannot fetch the cluster's members from any peer: " + "; ".join(reasons))
+
+
+async def _ask(session: aiohttp.ClientSession, url: str, ssl_context: ssl.SSLContext | None) -> Membership:
+    async with session.get(f"{url}/members", ssl=ssl_context or True, raise_for_status=True) as response:
+        members = await response.json(content_type=None)
+        return Membership(int(response.headers["X-Etcd-Cluster-Id"], 16), map(_member, members))
+
+
+def _member(fields: dict[str, Any]) -> Member:
+    return Member(
+        int(fields["id"]),
+        fields.get("name", ""),
+        tuple(fields["peerURLs"]),
+        tuple(fields.get("clientURLs") or ()),
+        bool(fields.get("isLearner", False)),
+    )

@@ -1,0 +1,322 @@
+"""The composition root: the only place that knows everything. It makes the parts, joins them, starts and stops them.
+
+Nothing here decides anything about keys or consensus. Start-up goes in one direction (disk, raft, store, node,
+transport, listeners) and stopping in the other: no new clients, leadership handed over, then the node, the peers,
+the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import random
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from cluster.applier import Applier, SnapshotContent
+from cluster.bootstrap import CannotJoin, InitialCluster, create_first_member, create_joining_member
+from cluster.clock import ClusterClock
+from cluster.data_dir import DataDir
+from cluster.disk import RealDisk
+from cluster.errors import ClusterError
+from cluster.forked import run_in_child
+from cluster.membership import Member, Membership
+from cluster.node import ClusterNode, NodeConfig
+from cluster.pending import Pending
+from cluster.snapshotter import Snapshotter
+from cluster.snapshotting import Snapshotting
+from cluster.storage import StorageConfig, open_storage, storage_exists
+from cluster.syncer import WorkerThread
+from cluster.transport.handler import peer_handler
+from cluster.transport.handshake import Identity
+from cluster.transport.transport import Transport
+from etcdpy import __version__
+from etcdpy.config import Config, Url
+from etcdpy.expiry import Expiry
+from etcdpy.http.app import HttpConfig, Listener, make_client_listener, make_peer_listener
+from etcdpy.joining import NoPeerAnswers, fetch_membership
+from etcdpy.service import Service, awaited
+from etcdpy.state_machine import EtcdStateMachine
+from etcdpy.store.store import Store
+from etcdpy.traffic import PeerTraffic
+from raft.config import Config as RaftConfig
+from raft.messages import Snapshot
+from raft.rawnode import RawNode
+
+log = logging.getLogger(__name__)
+
+REQUEST_GRACE_SECONDS = 5.0
+DISK_FULL_PAUSE_SECONDS = 0.5
+HAND_OVER_SECONDS = 1.0
+PUBLISH_RETRY_SECONDS = 1.0
+LISTEN_BACKLOG = 1024
+
+_ProtocolFactory = Callable[[], asyncio.BaseProtocol]
+
+
+async def serve(config: Config) -> int:
+    """Runs one member until it is told to stop (SIGTERM, SIGINT) or is removed from its cluster; returns the exit
+    code. Raises what keeps it from starting or going on: DataDirInUse, OSError, and the storage's errors."""
+    directory = DataDir.open(config.data_dir, config.wal_dir)
+    try:
+        await _begin(config, directory)
+        server = Server(config, directory)
+        await server.start()
+        try:
+            return await server.run_until_told()
+        finally:
+            await server.stop()
+    except (CannotJoin, NoPeerAnswers) as reason:
+        log.error("cannot join the cluster", extra={"fields": {"reason": str(reason)}})
+        return 1
+    finally:
+        directory.close()
+
+
+async def _begin(config: Config, directory: DataDir) -> None:
+    """Creates the member's files when it starts for the first time."""
+    disk = RealDisk()
+    if storage_exists(disk, directory.wal_dir):
+        return
+    initial = InitialCluster(config.name, config.initial_cluster, config.initial_cluster_token)
+    empty_state = EtcdStateMachine(Store()).dump()
+    if config.initial_cluster_state == "new":
+        create_first_member(disk, directory, initial, empty_state)
+        return
+    others = [url for name, urls in config.initial_cluster.items() if name != config.name for url in urls]
+    create_joining_member(disk, directory, initial, await fetch_membership(others), empty_state)
+
+
+class Server:
+    """One member, all of it. After `start`, `node` and `store` may be used; `stop` ends all that `start` began."""
+
+    def __init__(self, config: Config, directory: DataDir) -> None:
+        """Opens the member's files and rebuilds its state. Raises DataCorrupt, StorageFailed, OSError."""
+        loop = asyncio.get_running_loop()
+        self._config = config
+        self._told = asyncio.Event()
+        self._removed = False
+        self._disk = RealDisk()
+        self._snapshotter = Snapshotter(self._disk, directory.snap_dir)
+        opened = open_storage(
+            self._disk,
+            directory.wal_dir,
+            directory.snap_dir,
+            WorkerThread(),
+            partial(asyncio.sleep, DISK_FULL_PAUSE_SECONDS),
+            StorageConfig(segments_kept=config.max_wals, snapshots_kept=config.max_snapshots),
+        )
+        self._storage = opened.storage
+        self._identity = Identity(opened.metadata.cluster_id, opened.metadata.member_id, __version__)
+        self.store = Store(quirks=config.v2_quirks)
+        self._state_machine = EtcdStateMachine(self.store)
+        self._membership = Membership(opened.metadata.cluster_id)
+        self._raw = self._make_raw(opened.snapshot.snapshot)
+        pending = Pending()
+        self._applier = Applier(
+            self._state_machine, self._membership, pending, self._raw.apply_conf_change, self._read_snapshot
+        )
+        self._applier.restore(opened.snapshot.snapshot)
+        self._transport = Transport(
+            self._identity,
+            on_message=self._receive,
+            on_unreachable=lambda member_id: self.node.report_unreachable(member_id),
+            on_snapshot_sent=lambda member_id, ok: self.node.report_snapshot(member_id, ok),
+            on_removed=self._be_removed,
+            snapshots=self._snapshotter,
+            random=random.Random(secrets.randbits(64)),
+        )
+        self._clock = ClusterClock(time.monotonic_ns, time.time_ns)
+        self._clock.not_before(self._applier.stamp_ns)
+        self.node = ClusterNode(
+            self._node_config(),
+            self._raw,
+            self._storage,
+            self._transport,
+            self._applier,
+            self._membership,
+            pending,
+            self._clock,
+            _proposal_ids(),
+            loop.time,
+            self._applied,
+        )
+        self._snapshotting = Snapshotting(
+            self._applier,
+            self._state_machine,
+            self._storage,
+            self._snapshotter,
+            lambda: self._raw.conf_state,
+            config.snapshot_count,
+            run_in_child,
+        )
+        self._expiry = Expiry(self.node, self.store)
+        self._seen_membership = -1
+        self._listeners: list[Listener] = []
+        self._sockets: list[asyncio.Server] = []
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._node_task: asyncio.Task[None] | None = None
+
+    def _make_raw(self, snapshot: Snapshot) -> RawNode:
+        config = self._config
+        return RawNode(
+            RaftConfig(
+                id=self._identity.member_id,
+                random=random.Random(secrets.randbits(64)),  # members must never share a seed
+                applied=snapshot.index,
+                election_ticks=config.election_timeout_ms // config.heartbeat_interval_ms,
+            ),
+            self._storage,
+        )
+
+    def _node_config(self) -> NodeConfig:
+        election_timeout = self._config.election_timeout_ms / 1000
+        return NodeConfig(self._identity.member_id, election_timeout, REQUEST_GRACE_SECONDS + 2 * election_timeout)
+
+    # Starting.
+
+    async def start(self) -> None:
+        """Begins to listen and to take part. Raises OSError if an address cannot be had."""
+        self._sync_peers()
+        await self._transport.start()
+        await self._listen()
+        self._node_task = asyncio.create_task(self.node.run())
+        self._node_task.add_done_callback(lambda _: self._told.set())
+        self._tasks = [asyncio.create_task(self._tick_forever()), asyncio.create_task(self._publish())]
+        gc.freeze()  # what was loaded stays: the collector need not walk it again and again
+        fields = {"member": f"{self._identity.member_id:x}", "cluster": f"{self._identity.cluster_id:x}"}
+        log.info("member started", extra={"fields": {**fields, "name": self._config.name}})
+
+    async def _listen(self) -> None:
+        config, loop = self._config, asyncio.get_running_loop()
+        service = Service(self.node, self.store, time.time)
+        traffic = PeerTraffic(config.name, time.time_ns(), self.node, self._transport, loop.time, time.time_ns)
+        http = HttpConfig(config.cors, config.max_request_bytes, config.v2_quirks, config.fast_lane)
+        peers = make_peer_listener(service, partial(peer_handler, self._transport))
+        clients = make_client_listener(service, http, traffic)
+        self._listeners = [clients, peers]
+        for url in config.listen_peer_urls:
+            self._sockets.append(await _listen(url, peers.protocol))
+        for url in config.listen_client_urls:
+            self._sockets.append(await _listen(url, clients.protocol))
+            log.info("listening for clients", extra={"fields": {"url": str(url)}})
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.heartbeat_interval_ms / 1000)
+            self.node.tick()
+            self._expiry.check()
+            self._storage.probe()
+
+    async def _publish(self) -> None:
+        """Tells the cluster this member's name and client URLs, until it knows them."""
+        urls = tuple(str(url) for url in self._config.advertise_client_urls)
+        own = Member(self._identity.member_id, self._config.name, (), urls)
+        while True:
+            known = self._membership.get(own.id)
+            if known is not None and (known.name, known.client_urls) == (own.name, own.client_urls):
+                return
+            try:
+                await awaited(partial(self.node.publish, own))
+            except ClusterError:
+                await asyncio.sleep(PUBLISH_RETRY_SECONDS)
+
+    # What the parts tell.
+
+    def _receive(self, message: Any) -> None:
+        self.node.receive(message)
+
+    def _read_snapshot(self, snapshot: Snapshot) -> SnapshotContent:
+        reader = self._snapshotter.open_reader(snapshot)
+        return SnapshotContent(reader.header, reader.pieces())
+
+    def _applied(self) -> None:
+        if self._membership.version != self._seen_membership:
+            self._sync_peers()
+        self._snapshotting.check()
+
+    def _sync_peers(self) -> None:
+        """The transport talks to the members, and to nobody else."""
+        self._seen_membership = self._membership.version
+        members = {member.id: member.peer_urls for member in self._membership.members}
+        for member_id in self._transport.peer_ids - members.keys():
+            self._transport.remove_peer(member_id)
+        for member_id in self._membership.removed:
+            self._transport.remove_peer(member_id)
+        for member_id, urls in members.items():
+            self._transport.add_peer(member_id, urls)
+        if self._identity.member_id in self._membership.removed:
+            self._be_removed()
+
+    def _be_removed(self) -> None:
+        log.warning("this member was removed from the cluster and stops; its data directory is of no more use")
+        self._removed = True
+        self._told.set()
+
+    # Stopping.
+
+    async def run_until_told(self) -> int:
+        """Returns the exit code after SIGTERM, SIGINT or removal. Raises what ended the node."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told.set)
+        await self._told.wait()
+        assert self._node_task is not None
+        if self._node_task.done():
+            self._node_task.result()
+        return 0
+
+    async def stop(self) -> None:
+        """Hands leadership over, answers who waits, and closes everything, in the order that loses nothing."""
+        for task in self._tasks[1:]:
+            task.cancel()
+        for listening in self._sockets:
+            listening.close()
+        await self._hand_over()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.node.stop()
+        if self._node_task is not None:
+            await asyncio.wait([self._node_task])
+        await self._snapshotting.stop()
+        await self._transport.stop()
+        for listener in self._listeners:
+            await listener.close()
+        self._storage.close()
+
+    async def _hand_over(self) -> None:
+        """Gives leadership away, so that the cluster has no gap of an election timeout."""
+        if self._removed or not self.node.transfer_leadership():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER_SECONDS):
+                while self.node.is_leader and not self.node.stopping:  # noqa: ASYNC110  # a poll is enough for an end
+                    await asyncio.sleep(0.005)
+
+
+async def _listen(url: Url, protocol: _ProtocolFactory) -> asyncio.Server:
+    """Where several addresses stand behind a name, the first IPv4 one is meant, as in Go's net.Listen."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    address = next((info for info in found if info[0] == socket.AF_INET), found[0])[4]
+    return await loop.create_server(protocol, str(address[0]), url.port, backlog=LISTEN_BACKLOG, reuse_address=True)
+
+
+def _proposal_ids() -> Callable[[], int]:
+    """Ids that no other member and no other run gives: they begin anywhere in 64 bits."""
+    state = secrets.randbits(64)
+
+    def next_id() -> int:
+        nonlocal state
+        state = (state + 1) % (1 << 64)
+        return state
+
+    return next_id
