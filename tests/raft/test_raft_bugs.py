@@ -506,11 +506,11 @@ def test_a_save_of_entries_replaced_meanwhile_counts_for_nothing() -> None:
     raw, storage = member()
     raw.step(Message(APP, 1, 2, 1, entries=entries(1, 1)))
     ready = raw.ready()
-    raw.step(Message(APP, 1, 3, 2, entries=entries(2)))
+    raw.step(Message(APP, 1, 3, 2, entries=entries(2, 2)))
     storage.save(ready.hard_state, ready.entries, ready.snapshot)
     raw.advance(ready)
     assert raw._raft.log.stable_index == 0
-    assert raw.ready().entries == entries(2)
+    assert raw.ready().entries == entries(2, 2)
 
 
 def test_a_long_divergent_tail_is_repaired_in_few_round_trips() -> None:

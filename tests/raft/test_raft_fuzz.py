@@ -73,7 +73,7 @@ class Promises:
 class Schedule:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        voters = self.random.choice([1, 2, 3, 3, 4, 5])
+        voters = self.random.choice([1, 2, 3, 3, 3, 4, 5])
         self.net = Network(
             voters,
             outsiders=(voters + 1,),
@@ -86,6 +86,7 @@ class Schedule:
             max_uncommitted_bytes=self.random.choice([30, 1 << 20]),
         )
         self.promises = Promises()
+        self.speed = {member: self.random.choice([0.3, 0.9, 0.9, 1.0]) for member in self.net.nodes}
         self.outstanding: dict[int, tuple[Ready, bool]] = {}
         self.asked: dict[tuple[int, bytes], int] = {}
         self.count = 0
@@ -95,13 +96,13 @@ class Schedule:
             (60, self.deliver),
             (15, self.tick),
             (8, self.propose),
-            (3, self.read),
+            (8, self.read),
             (0.3, self.crash),
             (1, self.restart),
             (0.2, self.cut),
             (0.4, self.partition),
-            (0.4, self.heal),
-            (0.2, self.crash_all),
+            (0.3, self.heal),
+            (0.1, self.crash_all),
             (1, self.compact),
             (0.3, self.transfer),
             (0.5, self.change_members),
@@ -166,7 +167,7 @@ class Schedule:
 
     def tick(self) -> None:
         for member, node in self.net.nodes.items():
-            if member not in self.net.down and self.random.random() < 0.9:
+            if member not in self.net.down and self.random.random() < self.speed[member]:
                 node.raw.tick()
 
     def busy(self) -> Node | None:
@@ -211,7 +212,9 @@ class Schedule:
     def partition(self) -> None:
         """A leader and perhaps one more on one side, the others on the other."""
         leaders = self.net.leaders
-        side = {self.random.choice(leaders) if leaders else self.pick().id, self.pick().id}
+        side = {self.random.choice(leaders) if leaders else self.pick().id}
+        if len(self.net.nodes) > 4 and self.random.random() < 0.5:
+            side.add(self.pick().id)
         for a in side:
             for b in self.net.nodes.keys() - side:
                 self.net.cut(a, b)
