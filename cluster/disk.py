@@ -175,12 +175,3 @@ def opened(disk: Disk, path: str) -> Iterator[int]:
         yield handle
     finally:
         disk.close(handle)
-
-
-def read_file(disk: Disk, path: str) -> bytes:
-    """The whole file. Raises DataCorrupt if the disk cannot read it."""
-    try:
-        with opened(disk, path) as handle:
-            return disk.pread(handle, disk.size(handle), 0)
-    except OSError as error:
-        raise DataCorrupt(path, 0, f"cannot be read: {error.strerror}") from error

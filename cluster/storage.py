@@ -114,25 +114,30 @@ class DurableStorage:
         """
         if hard_state is None and not entries and snapshot is None:
             return _DONE
-        mark = self._mark_for(snapshot)
-        batch = self._wal.prepare(hard_state, entries, mark)
-        if not must_sync and not entries and mark is None and self._wal.fits(batch):
+        self._check_follows(entries, snapshot)
+        created = self._take_created() if snapshot is None else None
+        batch = self._wal.prepare(hard_state, entries, _mark_for(snapshot, created))
+        if not must_sync and not entries and snapshot is None and created is None and self._wal.fits(batch):
             self._wal.write(batch, sync=False)
             self._memory.save(hard_state, (), None)
             return _DONE
         write = partial(self._write, batch, snapshot)
-        return self._finish(self._syncer.run(write), write, hard_state, entries, snapshot)
+        return self._finish(self._syncer.run(write), write, hard_state, entries, snapshot, created)
 
-    def _mark_for(self, installed: Snapshot | None) -> Mark | None:
-        """The newer snapshot wins, should one be installed while another waits for its mark."""
+    def _check_follows(self, entries: Sequence[Entry], installed: Snapshot | None) -> None:
+        """Refuses before it is written what could not be read back."""
+        first, last = self.first_index, self.last_index
         if installed is not None:
             if installed.index <= self.last_snapshot.index:
                 raise StorageError(f"snapshot {installed.index} is not newer than {self.last_snapshot.index}")
-            self._created = None
-            return Mark(installed.index, installed.term, installed=True)
-        if self._created is not None:
-            return Mark(self._created.index, self._created.term, installed=False)
-        return None
+            first, last = installed.index + 1, installed.index
+        if entries and not first <= entries[0].index <= last + 1:
+            raise StorageError(f"entry {entries[0].index} does not follow {first}..{last}")
+
+    def _take_created(self) -> Snapshot | None:
+        """The snapshot that waits for its mark, unless a newer one was installed meanwhile."""
+        created, self._created = self._created, None
+        return created if created is not None and created.index > self.last_snapshot.index else None
 
     def _write(self, batch: Batch, installed: Snapshot | None) -> None:
         """In the worker: the file first, then the record that counts on it."""
@@ -147,8 +152,8 @@ class DurableStorage:
         hard_state: HardState | None,
         entries: Sequence[Entry],
         installed: Snapshot | None,
+        created: Snapshot | None,
     ) -> None:
-        created = self._created
         while True:
             try:
                 await writing
@@ -197,7 +202,6 @@ class DurableStorage:
             self._created = snapshot
 
     def _adopt(self, created: Snapshot) -> None:
-        self._created = None
         self._memory.create_snapshot(created.index, created.conf_state)
         self.bytes_since_snapshot = 0
         self.compact(self._compaction_index(created.index))
@@ -226,6 +230,12 @@ class DurableStorage:
         """Waits for work under way, then closes the files."""
         self._syncer.close()
         self._wal.close()
+
+
+def _mark_for(installed: Snapshot | None, created: Snapshot | None) -> Mark | None:
+    if installed is not None:
+        return Mark(installed.index, installed.term, installed=True)
+    return None if created is None else Mark(created.index, created.term, installed=False)
 
 
 def _purge(snapshotter: Snapshotter, wal: WAL, newest: Snapshot, config: StorageConfig) -> None:
@@ -270,11 +280,13 @@ def create_storage(
     pieces: Iterable[bytes],
 ) -> None:
     """A new member's files: the snapshot that it begins with, at index 0 or 1, then an empty log. The log comes last,
-    so that a crash in between leaves no member. Raises OSError, DiskFull, StorageFailed."""
+    so that a crash in between leaves no member. Raises CorruptLog if only the log is missing, OSError, DiskFull, StorageFailed."""
     if first.index > LAST_FIRST_INDEX:
         raise ValueError(f"a member cannot begin at index {first.index}")
     snapshotter = Snapshotter(disk, snap_dir)
     snapshotter.clean()
+    if any(name.index > LAST_FIRST_INDEX for name in snapshotter.names()):
+        raise CorruptLog(wal_dir, 0, "no log, though snapshots of a member that has run are there")
     snapshotter.write(first, header, pieces)
     WAL.create(disk, wal_dir, metadata, next_index=first.index + 1).close()
 

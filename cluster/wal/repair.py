@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cluster.disk import Disk, opened, read_file, syncing, writing
+from cluster.disk import Disk, opened, syncing, writing
 from cluster.wal.record import (
     BadRecord,
     CorruptLog,
@@ -83,10 +83,18 @@ def read_log(disk: Disk, directory: str, after: int) -> tuple[ReplayedLog, Tail]
     chain: int | None = None
     for name in segments:
         path = os.path.join(directory, str(name))
-        segment = _Segment(path, read_file(disk, path), name, may_be_torn=name is segments[-1])
+        segment = _Segment(path, _read_file(disk, path), name, may_be_torn=name is segments[-1])
         chain = _replay_segment(segment, replay, chain)
     replay.check_commit(segment)
     return replay.result(), Tail(segments, segment.offset, segment.chain, segment.torn)
+
+
+def _read_file(disk: Disk, path: str) -> bytes:
+    try:
+        with opened(disk, path) as handle:
+            return disk.pread(handle, disk.size(handle), 0)
+    except OSError as error:
+        raise CorruptLog(path, 0, f"cannot be read: {error.strerror}") from error
 
 
 def _replay_segment(segment: _Segment, replay: _Replay, chain: int | None) -> int:
@@ -211,7 +219,7 @@ class _Replay:
 
 def cut_torn_tail(disk: Disk, path: str, offset: int) -> str:
     """Removes what follows `offset`, keeping a copy in the file whose path it returns."""
-    tail = read_file(disk, path)[offset:].rstrip(b"\0")
+    tail = _read_file(disk, path)[offset:].rstrip(b"\0")
     copy_path = f"{path}.torn-{offset}"
     with writing(copy_path):
         copy = disk.create(copy_path)
