@@ -167,7 +167,7 @@ class Connection(web.RequestHandler):
 
     Between requests, what comes in begins a request; its first line may need rewriting, for which it is held back until
     it is complete. Whether a request has ended is known by counting. A client that sends one before the last is
-    answered, or a chunked body, makes the count uncertain: from then on all goes to the parser as it is.
+    answered makes the count uncertain: from then on all goes to the parser as it is.
     """
 
     __slots__ = ("_between_requests", "_head_deadline", "_held_back", "_line", "_size")
@@ -211,8 +211,7 @@ class Connection(web.RequestHandler):
 
     def request_ends(self, request: web.BaseRequest) -> None:
         """The answer is written."""
-        body_is_known = "Transfer-Encoding" not in request.headers
-        self._between_requests = body_is_known and self._size.is_exactly(request.content_length or 0)
+        self._between_requests = self._size.is_whole(request.content_length or 0)
 
     def _expect_head(self) -> None:
         if self._head_deadline is None:

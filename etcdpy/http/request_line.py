@@ -13,6 +13,7 @@ MAX_LINE_BYTES = 8190
 
 _PLAIN = re.compile(rb"(?:GET|PUT|POST|DELETE|HEAD|OPTIONS|PATCH) /[!-~]* HTTP/1\.[01]\r\n")
 _ANY = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([^\x00-\x20\x7f]+) (HTTP/1\.[01]\r?\n)")
+_HEX = re.compile(rb"[0-9a-fA-F]{1,16}")
 
 
 class RequestLine(NamedTuple):
@@ -42,12 +43,15 @@ def rewrite(data: bytes) -> Rewritten | None:
 
 
 class RequestSize:
-    """Counts the bytes of one request, to know whether the next byte begins another."""
+    """Follows the bytes of one request, to know whether the next byte begins another.
+
+    It need not judge: what llhttp refuses ends the connection anyway."""
 
     def __init__(self) -> None:
         self._head = b""
         self._head_size = 0
         self._size = 0
+        self._chunks: _Chunks | None = None
 
     @property
     def has_head(self) -> bool:
@@ -55,14 +59,62 @@ class RequestSize:
 
     def feed(self, data: bytes) -> None:
         self._size += len(data)
-        if self._head_size:
-            return
+        if self._chunks is not None:
+            self._chunks.feed(data)
+        elif not self._head_size:
+            self._feed_head(data)
+
+    def _feed_head(self, data: bytes) -> None:
         self._head += data
         end = self._head.find(b"\r\n\r\n")
-        if end >= 0:
-            self._head_size = end + 4
-            self._head = b""
+        if end < 0:
+            return
+        self._head_size = end + 4
+        if b"\r\ntransfer-encoding:" in self._head[:end].lower():
+            self._chunks = _Chunks()
+            self._chunks.feed(self._head[self._head_size :])
+        self._head = b""
 
-    def is_exactly(self, body_size: int) -> bool:
-        """Whether what came is one head, a body of that size, and not one byte more."""
-        return self.has_head and self._size == self._head_size + body_size
+    def is_whole(self, content_length: int) -> bool:
+        """Whether what came is one request and not one byte more. `content_length` counts if no chunks came."""
+        if self._chunks is not None:
+            return self._chunks.is_whole
+        return self.has_head and self._size == self._head_size + content_length
+
+
+class _Chunks:
+    """Follows a chunked body (RFC 9112, 7.1)."""
+
+    def __init__(self) -> None:
+        self._waiting = b""
+        self._skip = 0
+        self._is_last = False
+        self._has_ended = False
+
+    def feed(self, data: bytes) -> None:
+        self._waiting += data
+        while self._waiting and not self._has_ended:
+            if self._skip:
+                skipped = min(self._skip, len(self._waiting))
+                self._waiting = self._waiting[skipped:]
+                self._skip -= skipped
+                continue
+            line, end, rest = self._waiting.partition(b"\r\n")
+            if not end:
+                return
+            self._waiting = rest
+            self._take_line(line)
+
+    def _take_line(self, line: bytes) -> None:
+        if self._is_last:  # a trailer, or the end of them
+            self._has_ended = not line
+            return
+        size = line.partition(b";")[0].strip()
+        if not _HEX.fullmatch(size):
+            return
+        self._skip = int(size, 16) + 2 if size.strip(b"0") else 0
+        self._is_last = not self._skip
+
+    @property
+    def is_whole(self) -> bool:
+        return self._has_ended and not self._waiting

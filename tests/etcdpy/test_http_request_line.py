@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etcdpy.http.request_line import MAX_LINE_BYTES, RequestLine, Rewritten, rewrite
+from etcdpy.http.request_line import MAX_LINE_BYTES, RequestLine, RequestSize, Rewritten, rewrite
 
 REST = b"Host: x\r\n\r\nbody"
 
@@ -49,3 +49,33 @@ def test_a_line_may_come_in_pieces(line, data):
     cut = data.draw(st.integers(0, len(line) - 1))
     assert rewrite(line[:cut]) is None
     assert rewrite(line) is not None
+
+
+CHUNKED = b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+REQUESTS = [
+    (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 0),
+    (b"PUT / HTTP/1.1\r\nContent-Length: 9\r\n\r\nab\r\n\r\ncde", 9),
+    (CHUNKED + b"0\r\n\r\n", 0),
+    (CHUNKED + b"3\r\nabc\r\nA;b=c\r\n0\r\n\r\n567890\r\n000\r\n\r\n", 0),
+    (CHUNKED + b"1\r\n0\r\n0\r\nTrailer: x\r\nB: y\r\n\r\n", 0),
+]
+
+
+@given(st.sampled_from(REQUESTS), st.data())
+def test_the_end_of_a_request_is_known_whatever_pieces_it_comes_in(request_and_length, data):
+    request, content_length = request_and_length
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(request) - 1), max_size=6)))
+    size = RequestSize()
+    for start, end in zip([0, *cuts], [*cuts, len(request)], strict=True):
+        assert not size.is_whole(content_length)
+        size.feed(request[start:end])
+    assert size.is_whole(content_length)
+    size.feed(b"G")
+    assert not size.is_whole(content_length)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=5))
+def test_any_chunks_can_be_followed(pieces):
+    size = RequestSize()
+    for piece in [CHUNKED, *pieces]:
+        size.feed(piece)
