@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 MAX_HEAD_BYTES = 16 << 10
 DEAD_AFTER_MS = 5000
+CONNECT_SECONDS = 2.0  # short, so that a healed partition is not sat out in a lost SYN's back-off
 
 
 class DialError(Exception):
@@ -91,9 +92,10 @@ async def _connect(url: str, ssl_context: ssl.SSLContext | None) -> Connection:
         tls = parts.scheme == "https"
         if tls and ssl_context is None:
             raise DialError("https peer URL, but no TLS configured")
-        reader, writer = await asyncio.open_connection(
-            parts.hostname, parts.port, ssl=ssl_context if tls else None, limit=MAX_HEAD_BYTES
-        )
+        async with asyncio.timeout(CONNECT_SECONDS):
+            reader, writer = await asyncio.open_connection(
+                parts.hostname, parts.port, ssl=ssl_context if tls else None, limit=MAX_HEAD_BYTES
+            )
     except (OSError, ValueError) as error:
         raise DialError(describe(error)) from None
     tune(writer.get_extra_info("socket"))
@@ -110,5 +112,7 @@ def tune(sock: socket.socket) -> None:
 
 def describe(error: BaseException) -> str:
     """An error in a few words on one line."""
+    if isinstance(error, TimeoutError) and not error.errno:
+        return "no answer in time"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split())[:200] or type(error).__name__

@@ -1,32 +1,26 @@
 """The peer port's HTTP face: `/raft/*` goes to the transport, everything else to the caller's own handler.
 
 aiohttp parses the request heads; after the 101 a stream's connection changes hands and its bytes never pass through
-aiohttp again. The dialling side says nothing between its request and the 101. A head has `HEAD_SECONDS` to arrive, and
-aiohttp's limits of size.
+aiohttp again. The dialling side says nothing between its request and the 101. Deadlines and sizes of request heads are
+the listener's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from cluster.transport.handshake import SNAPSHOT_PATH, STREAM_PATH, UPGRADE, Refusal
 from cluster.transport.transport import Transport
-
-HEAD_SECONDS = 10.0
-LINGER_SECONDS = 1.0
-
-log = logging.getLogger(__name__)
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 def peer_handler(transport: Transport, extra: Handler) -> Handler:
-    """A handler for aiohttp's low-level server: `extra` answers what is not raft's (`/members`, `/version`, 404)."""
+    """A handler for aiohttp's low-level server: `extra` answers what is not raft's (`/members`, `/version`, 404).
+    Call `Transport.stop` before the server's `shutdown`: a stream is a request that lasts."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if request.path == STREAM_PATH:
@@ -36,18 +30,6 @@ def peer_handler(transport: Transport, extra: Handler) -> Handler:
         return await extra(request)
 
     return handle
-
-
-def peer_server(handler: Handler) -> web.Server:
-    """The low-level server for a peer listener, with its deadlines. Use it as a protocol factory, or in a
-    `web.ServerRunner`. Call `Transport.stop` before its `shutdown`."""
-    return web.Server(
-        handler,
-        access_log=None,
-        logger=_logger(),
-        keepalive_timeout=HEAD_SECONDS,
-        lingering_time=LINGER_SECONDS,
-    )
 
 
 async def _stream(transport: Transport, request: web.BaseRequest) -> web.StreamResponse:
@@ -104,22 +86,3 @@ def _refuse(refusal: Refusal) -> web.Response:
 def _last_response(response: web.Response) -> web.Response:
     response.force_close()
     return response
-
-
-class _OneLine(logging.Filter):
-    """A client that does not speak HTTP is worth a line, not a traceback."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
-            record.msg, record.args, record.exc_info = "not an HTTP request", (), None
-            record.levelno, record.levelname = logging.WARNING, "WARNING"
-            record.fields = {"reason": type(error).__name__}
-        return True
-
-
-def _logger() -> logging.Logger:
-    logger = log.getChild("http")
-    if not logger.filters:
-        logger.addFilter(_OneLine())
-    return logger

@@ -78,6 +78,8 @@ class Peer:
 
     def update(self, urls: Sequence[str]) -> None:
         """Takes new URLs; a stream to a URL no longer among them is cut and dialled anew."""
+        if self.urls == tuple(urls):
+            return
         self.urls = tuple(urls)
         if self._connection is not None and self._connected_url not in self.urls:
             self._connection.abort()

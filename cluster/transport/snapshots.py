@@ -16,6 +16,7 @@ import asyncio
 import ssl
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import BinaryIO, ParamSpec, Protocol, TypeVar
 
 from cluster.transport.dial import Connection, DialError, describe, read_head, request
@@ -75,7 +76,7 @@ async def send_snapshot(
     """Returns when the receiver has the snapshot on its disk. Raises SnapshotError."""
     assert message.snapshot is not None
     try:
-        with await _in_thread(files.open, message.snapshot) as file:
+        with await _opened(partial(files.open, message.snapshot), lambda opened: opened.close()) as file:
             size = await _in_thread(file.seek, 0, 2)
             await _in_thread(file.seek, 0)
             connection = await _connect(message, size, urls, identity, ssl_context)
@@ -84,7 +85,7 @@ async def send_snapshot(
             finally:
                 connection.abort()
     except (OSError, DialError) as error:
-        raise SnapshotError("too slow" if isinstance(error, TimeoutError) else describe(error)) from error
+        raise SnapshotError(describe(error)) from error
 
 
 async def _connect(
@@ -156,7 +157,7 @@ async def _read_message(body: ByteReader, sender: int, member_id: int) -> tuple[
 
 
 async def _receive_file(body: ByteReader, size: int, snapshot: Snapshot, files: SnapshotFiles) -> None:
-    file = await _in_thread(files.begin, snapshot)
+    file = await _opened(partial(files.begin, snapshot), lambda begun: begun.abort())
     try:
         checksum = 0
         while size:
@@ -180,9 +181,16 @@ async def _read(body: ByteReader, size: int) -> bytes:
 async def _in_thread(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Runs blocking work in a worker thread. When cancelled it first lets the work end, so that a file never has two
     threads on it."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    return await _opened(partial(work, *args, **kwargs), lambda _: None)
+
+
+async def _opened(opening: Callable[[], T], closing: Callable[[T], object]) -> T:
+    """What `opening` gives in a worker thread; when cancelled meanwhile, `closing` gets it instead of nobody."""
+    task = asyncio.ensure_future(asyncio.to_thread(opening))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
+        if task.exception() is None:
+            await asyncio.to_thread(closing, task.result())
         raise

@@ -110,6 +110,7 @@ class Transport:
 
     @property
     def peer_ids(self) -> set[int]:
+        """The members it talks to."""
         return set(self._peers)
 
     def active_since(self, member_id: int) -> float | None:

@@ -1,4 +1,4 @@
-"""The peer port as HTTP: what is not raft's, deadlines, and TLS underneath."""
+"""The peer port as HTTP: what is not raft's, and TLS underneath."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import datetime
 import ipaddress
 import json
-import logging
 import ssl
 from pathlib import Path
 
@@ -23,11 +22,7 @@ from transport_harness import (
     eventually,
     run_on,
     snap,
-    talk,
-    until_closed,
 )
-
-from cluster.transport import handler
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -47,49 +42,6 @@ def test_plain_requests_are_answered_beside_the_streams(loop: str) -> None:
                 assert (await answer(one.port, get(path))).startswith(b"HTTP/1.1 404 "), path
             keep_alive = get("/members").replace(b"close", b"keep-alive")
             assert (await answer(one.port, keep_alive + get("/members"))).count(b" 200 OK") == 2
-
-    run_on(loop, test)
-
-
-@pytest.mark.parametrize("dribble", [b"", b"GET /members HTTP/1.1\r\nHost: x\r\nX: ", b"GET /raft/stream"])
-def test_a_head_that_does_not_come_is_cut_off(loop: str, dribble: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler, "HEAD_SECONDS", 0.4)
-
-    async def drip(writer: asyncio.StreamWriter) -> None:
-        while True:
-            writer.write(b"y")
-            await asyncio.sleep(0.05)
-
-    async def test() -> None:
-        async with Cluster(one := Member(1)):
-            reader, writer = await talk(one.port, dribble)
-            dripping = asyncio.create_task(drip(writer)) if dribble else None
-            started = asyncio.get_running_loop().time()
-            await until_closed(reader, writer)
-            assert asyncio.get_running_loop().time() - started < 3
-            if dripping:
-                dripping.cancel()
-            reader, writer = await talk(one.port, get("/members").replace(b"close", b"keep-alive"))
-            assert b" 200 OK" in await until_closed(reader, writer)  # an idle connection ends too
-
-    run_on(loop, test)
-
-
-def test_what_is_not_http_is_one_line_in_the_log(loop: str, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-
-    async def test() -> None:
-        async with Cluster(one := Member(1)):
-            await answer(one.port, b"\x00\xffgarbage\x1b[31m\r\n\r\n")
-            await answer(
-                one.port, b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-            )
-            lines = [r for r in caplog.records if r.name.startswith("cluster")]
-            assert len(lines) == 2
-            formatter = logging.Formatter()
-            for record in lines:
-                assert record.levelno == logging.WARNING
-                assert formatter.format(record) == "not an HTTP request"
 
     run_on(loop, test)
 

@@ -25,17 +25,12 @@ from transport_harness import (
     until_closed,
 )
 
-from cluster.transport import handler, snapshots
+from cluster.transport import dial, snapshots
 from cluster.transport.frame import encode_frame
 from cluster.transport.handshake import SNAPSHOT_PATH, Identity, request_headers
 from raft.messages import Message, Snapshot
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
-
-
-@pytest.fixture(autouse=True)
-def _short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler, "LINGER_SECONDS", 0.1)
 
 
 def post(body_length: int, cluster_id: int = CLUSTER, sender: int = 1, to: int = 2) -> bytes:
@@ -255,6 +250,7 @@ def test_the_sender_gives_up_on_a_receiver_that_does_not_do_its_part(
 ) -> None:
     monkeypatch.setattr(snapshots, "PIECE_SECONDS", 0.3)
     monkeypatch.setattr(snapshots, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(dial, "DEAD_AFTER_MS", 60_000)  # not the kernel: the sender itself
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")

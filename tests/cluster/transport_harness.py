@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import uvloop
 from aiohttp import web
 
-from cluster.transport.handler import peer_handler, peer_server
+from cluster.transport.handler import peer_handler
 from cluster.transport.handshake import STREAM_PATH, UPGRADE, Identity, request_headers
 from cluster.transport.snapshots import SnapshotFiles
 from cluster.transport.transport import Transport
@@ -128,7 +128,9 @@ class Member:
         return f"{'https' if self._listen_tls else 'http'}://127.0.0.1:{self.port}"
 
     async def listen(self) -> None:
-        self._server = peer_server(peer_handler(self.transport, extra))
+        self._server = web.Server(
+            peer_handler(self.transport, extra), access_log=None, lingering_time=0.1, handler_cancellation=True
+        )
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._server, "127.0.0.1", self.port, ssl=self._listen_tls)
         self.port = self._listener.sockets[0].getsockname()[1]
