@@ -72,7 +72,7 @@ def test_a_message_leaves_at_its_last_byte_and_not_before() -> None:
     assert reader.feed(wire[-1:]) == [message]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(st.binary(max_size=60), max_size=6))
 def test_garbage_is_a_frame_error_or_an_unfinished_frame(pieces: list[bytes]) -> None:
     reader = FrameReader(1 << 16)
@@ -85,7 +85,7 @@ def test_garbage_is_a_frame_error_or_an_unfinished_frame(pieces: list[bytes]) ->
     assert not reason or (reason.isprintable() and len(reason) < 120)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.binary(max_size=60))
 @example(b"\xc1")
 @example(b"\x91" * 5000)
@@ -111,7 +111,7 @@ junk = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(messages(), st.integers(0, 12), junk)
 def test_one_field_replaced_by_junk_gives_a_sound_message_or_a_frame_error(
     message: Message, field: int, value: object
@@ -125,7 +125,7 @@ def test_one_field_replaced_by_junk_gives_a_sound_message_or_a_frame_error(
     assert_sound(decoded)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(messages(), st.data())
 def test_one_byte_changed_gives_a_sound_message_or_a_frame_error(message: Message, data: st.DataObject) -> None:
     wire = bytearray(encode_frame(message))
