@@ -156,6 +156,7 @@ class App:
             session = WatchSession(self._service, watch, exchange, framing)
         except EtcdError as error:
             return await self._send(exchange, self._keys.refusal(error), cors)
+        exchange.stream_begins()
         headers = self._keys.watch_headers(session.start_index)
         is_complete = await session.run(encode_stream_head(200, headers, self.date(), framing))
         return Sent(is_complete and framing.keep_alive and framing.version == 1)

@@ -155,6 +155,12 @@ class Exchange:
                     raise ConnectionAbortedError("client reads too slowly") from None
                 unsent = self._unsent_bytes
 
+    def stream_begins(self) -> None:
+        """From now on the answer lasts as long as the client."""
+        protocol = self._request.protocol
+        assert isinstance(protocol, Connection)
+        protocol.stream_begins()
+
     def abort(self) -> None:
         """Ends the connection; what has not been sent is lost."""
         transport = self._request.transport
@@ -170,7 +176,7 @@ class Connection(web.RequestHandler):
     answered makes the count uncertain: from then on all goes to the parser as it is.
     """
 
-    __slots__ = ("_between_requests", "_head_deadline", "_held_back", "_line", "_size")
+    __slots__ = ("_between_requests", "_head_deadline", "_held_back", "_line", "_owes_answer", "_size")
 
     def __init__(self, server: Server, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
@@ -178,6 +184,7 @@ class Connection(web.RequestHandler):
         self._head_deadline: asyncio.TimerHandle | None = None
         self._held_back = b""
         self._line: RequestLine | None = None
+        self._owes_answer = False
         self._size = RequestSize()
 
     def data_received(self, data: bytes) -> None:
@@ -195,9 +202,18 @@ class Connection(web.RequestHandler):
         self._line = rewritten.line
         self._size = RequestSize()
         self._size.feed(rewritten.data)
-        if not self._size.has_head:
+        self._owes_answer = self._size.has_head
+        if not self._owes_answer:
             self._expect_head()
         super().data_received(rewritten.data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio takes one; aiohttp gives none
+        """The client sends no more, but may wait for an answer: then the connection ends with that. (TLS as asyncio
+        speaks it has no connection that is half closed.)"""
+        stays = self._owes_answer and self.ssl_context is None
+        if stays:
+            self.close()
+        return stays
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._cancel_head_deadline()
@@ -206,11 +222,17 @@ class Connection(web.RequestHandler):
     def request_begins(self) -> RequestLine | None:
         """The head is complete. Returns its first line if the parser was shown another one."""
         self._cancel_head_deadline()
+        self._owes_answer = True
         line, self._line = self._line, None
         return line
 
+    def stream_begins(self) -> None:
+        """The answer has no end of its own: a client that sends no more has left."""
+        self._owes_answer = False
+
     def request_ends(self, request: web.BaseRequest) -> None:
         """The answer is written."""
+        self._owes_answer = False
         self._between_requests = self._size.is_whole(request.content_length or 0)
 
     def _expect_head(self) -> None:

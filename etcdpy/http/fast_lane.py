@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import NamedTuple, cast, cast
+from typing import NamedTuple, cast
 
 import httptools
 

@@ -164,10 +164,11 @@ async def running_api(config: HttpConfig = DEFAULTS) -> AsyncIterator[Api]:
 
 
 def run(scenario: Callable[[Api], Any], config: HttpConfig = DEFAULTS) -> None:
-    """Runs a coroutine function against a fresh API."""
+    """Runs a coroutine function against a fresh API, on each lane."""
 
-    async def main() -> None:
-        async with running_api(config) as api:
+    async def main(fast_lane: bool) -> None:
+        async with running_api(config._replace(fast_lane=fast_lane)) as api:
             await scenario(api)
 
-    asyncio.run(main())
+    for fast_lane in (True, False):
+        asyncio.run(main(fast_lane))

@@ -393,6 +393,29 @@ def test_connection_headers(head, first, connection_header):
     run(scenario)
 
 
+async def until_held(api: Api) -> None:
+    async with asyncio.timeout(5):
+        while not api.node.held:  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.005)
+
+
+def test_a_client_that_sends_no_more_still_gets_its_answer():
+    async def scenario(api: Api) -> None:
+        api.node.held = []
+        async with api.connected() as (reader, writer), asyncio.timeout(5):
+            writer.write(WITH_BODY.replace(b"HTTP/1.1", b"HTTP/1.1\r\nX-Odd: 1"))
+            writer.write_eof()
+            await until_held(api)
+            await asyncio.sleep(0)
+            api.node.held.pop()()
+            assert (await reader.read()).startswith(b"HTTP/1.1 201 Created")
+        async with api.connected() as (reader, writer), asyncio.timeout(5):
+            writer.write_eof()
+            assert await reader.read() == b""
+
+    run(scenario)
+
+
 def test_http_1_0_can_keep_alive():
     async def scenario(api: Api) -> None:
         kept = b"GET /version HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"

@@ -142,6 +142,17 @@ def test_a_client_that_leaves_is_forgotten_at_once(query):
     run(scenario)
 
 
+def test_a_client_that_sends_no_more_has_left():
+    async def scenario(api: Api) -> None:
+        async with watching(api, "&stream=true") as client:
+            await client.head()
+            client.writer.write_eof()
+            await until(lambda: api.store.hub.count == 0)
+            await client.rest()
+
+    run(scenario)
+
+
 def test_http_1_0_gets_no_chunks():
     async def scenario(api: Api) -> None:
         async with watching(api, "", version="1.0") as client:
@@ -224,11 +235,12 @@ def test_quirks_leave_a_slow_reader_hanging():
 
 
 def test_an_event_for_many_is_rendered_once(monkeypatch):
-    rendered = []
+    rendered: list[bytes] = []
     original = watch.event_body
     monkeypatch.setattr(watch, "event_body", lambda event: rendered.append(original(event)) or rendered[-1])
 
     async def scenario(api: Api) -> None:
+        rendered.clear()
         async with contextlib.AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(watching(api, "")) for _ in range(20)]
             for client in clients:
