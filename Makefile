@@ -1,68 +1,74 @@
-# Each target does all the set-up that it needs. `check` writes nothing, `fix` may.
+# One command each, and each does its own set-up in .venv. `make check` writes nothing outside .venv, `make fix` may.
 
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
-NODE_CLIENT := tests/conformance/node/node_modules/.installed
-SOURCES := raft cluster etcdpy bench tests examples
-SEEDS ?= 20
-REQUESTS ?= 2000
-PIP_COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header \
-	--no-emit-index-url --no-emit-find-links
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test install check fix clean lock conformance conformance-record bench bench-quick
+export PYTHONDONTWRITEBYTECODE := 1
+export RUFF_CACHE_DIR := .venv/cache/ruff
+export MYPY_CACHE_DIR := .venv/cache/mypy
 
-run: install
-	@mkdir -p data
-	@exec $(BIN)/honcho start
+.PHONY: help run test install check fix clean lock conformance bench bench-quick
 
-test: install $(NODE_CLIENT)
+help:
+	@echo 'make run          start three members (client ports 2379, 22379, 32379), data in ./data'
+	@echo 'make test         run the tests'
+	@echo 'make check        format, lint, types, import contracts: only looks'
+	@echo 'make fix          format and repair what can be repaired'
+	@echo 'make conformance  live comparison with etcd: make conformance SEEDS=20 STEPS=2000'
+	@echo 'make bench        measure against etcd; make bench-quick takes under two minutes'
+	@echo 'make install      set everything up in .venv'
+	@echo 'make lock         choose and lock the newest versions of what we depend on'
+	@echo 'make clean        remove .venv and caches; ./data stays'
+
+run: .venv/ready
+	@$(BIN)/honcho start || test $$? -eq 130  # 130: stopped by Ctrl-C
+
+test: .venv/ready-dev
 	$(BIN)/python -m pytest
 
-install: $(INSTALLED)
+install: .venv/ready-dev
 
-# The packages, pinned with their hashes; then this one, editable. setuptools first: python-etcd is built with it.
-$(INSTALLED): requirements-dev.txt pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	touch $@
-
-# node-etcd, a client that tests use; only where npm is.
-$(NODE_CLIENT): tests/conformance/node/package-lock.json
-	if command -v npm > /dev/null; then cd tests/conformance/node && npm ci --silent --no-audit --no-fund; fi
-	mkdir -p $(@D) && touch $@
-
-check: install
-	$(BIN)/ruff format --check --quiet --no-cache $(SOURCES)
-	$(BIN)/ruff check --quiet --no-cache $(SOURCES)
-	$(BIN)/mypy --cache-dir=/dev/null
+check: .venv/ready-dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-fix: install
-	$(BIN)/ruff format $(SOURCES)
-	$(BIN)/ruff check --fix $(SOURCES)
+fix: .venv/ready-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
 
-clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf tests/conformance/node/node_modules
-	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+conformance: .venv/ready-dev
+	$(BIN)/python -m tests.conformance.differential
 
-lock: install
-	$(PIP_COMPILE) --upgrade --output-file requirements.txt pyproject.toml
-	$(PIP_COMPILE) --upgrade --extra dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
-
-# Random requests to a live etcd and a live etcdpy; their answers must be equal.
-conformance: install
-	$(BIN)/python -m tests.conformance.differential --seeds $(SEEDS) --requests $(REQUESTS)
-
-# Asks the real etcd for the answers that the scenarios expect.
-conformance-record: install
-	$(BIN)/python -m tests.conformance.record
-
-bench: install
+bench: .venv/ready-dev
 	$(BIN)/python -m bench
 
-bench-quick: install
+bench-quick: .venv/ready-dev
 	$(BIN)/python -m bench --quick
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What `make run` needs, with setuptools, which installs the checkout itself.
+.venv/ready: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PIP) --require-hashes -r requirements.txt
+	$(PIP) --no-build-isolation --no-deps -e .
+	@touch $@
+
+.venv/ready-dev: .venv/ready requirements-dev.txt
+	$(PIP) --require-hashes --no-build-isolation -r requirements-dev.txt
+	@touch $@
+
+LOCK := .venv/lock/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --annotation-style=line \
+	--build-deps-for editable --extra run
+
+lock: .venv/ready
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools
+	$(LOCK) -o requirements.txt pyproject.toml
+	$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml

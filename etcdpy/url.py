@@ -1,0 +1,68 @@
+"""A URL that a member listens on or tells others: scheme, host and port, nothing else.
+
+Source of the rules and their texts: etcd's `pkg/types/urls.go`. Unix sockets are not served.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+_HOST = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]")
+
+
+class Url(NamedTuple):
+    """`host` is without the brackets of an IPv6 address."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def is_tls(self) -> bool:
+        return self.scheme == "https"
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse_url(text: str) -> Url:
+    """Raises ValueError, in etcd's words."""
+    scheme, separator, address = text.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise ValueError(f"URL scheme must be http or https: {text}")
+    address, *path = re.split("[/?#]", address, maxsplit=1)
+    if path:
+        raise ValueError(f"URL must not contain a path: {text}")
+    host, colon, port = address.rpartition(":")
+    if not colon or not _HOST.fullmatch(host):
+        raise ValueError(f'URL address does not have the form "host:port": {text}')
+    if not (port.isascii() and port.isdigit() and int(port[:6]) < 1 << 16):
+        raise ValueError(f"URL port is not a number up to 65535: {text}")
+    return Url(scheme.lower(), host.strip("[]"), int(port))
+
+
+def parse_urls(text: str) -> tuple[Url, ...]:
+    """A list with commas, sorted as etcd sorts it: by text. Raises ValueError."""
+    if not text.strip():
+        raise ValueError("no valid URLs given")
+    return tuple(sorted((parse_url(each.strip()) for each in text.split(",")), key=str))
+
+
+def parse_listen_urls(text: str) -> tuple[Url, ...]:
+    """URLs to bind to, so their hosts are addresses of this machine. Raises ValueError."""
+    urls = parse_urls(text)
+    for url in urls:
+        if url.host != "localhost" and not _is_address(url.host):
+            raise ValueError(f"expected IP in URL for binding ({url})")
+    return urls
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
