@@ -1,0 +1,180 @@
+"""Damage at rest: the log cut at every byte, every bit flipped, every sector gone. Each outcome is the state as it was,
+a refusal with file and offset, or, where a power cut could have done it, a state from which only the end is missing."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+
+import pytest
+from fake_disk import FakeDisk
+
+from cluster.wal.record import CorruptLog, Mark
+from cluster.wal.repair import Metadata, ReplayedLog
+from cluster.wal.wal import WAL
+from raft.messages import Entry, HardState
+
+DIR = "/wal"
+SEGMENT = 2048
+ZEROS_AFTER = 600
+
+
+def _saves(wal: WAL, number: int) -> Iterator[None]:
+    """Saves with all that can be in one: zeros and small entries, hints without sync, marks, replaced entries."""
+    data = [b"v" * 90, bytes(700), b"\1" * 40, bytes(range(256)), b""][number % 5]
+    if number % 7 == 3:
+        yield wal.save(HardState(1, 2, number - 1), sync=False)
+    if number == 6:
+        yield wal.save(None, [Entry(1, 6, 0, b"replaced"), Entry(1, 7, 0, b"replaced")])
+    mark = Mark(number - 1, 1, installed=False) if number == 4 else None
+    yield wal.save(HardState(1, 2, number - 1), [Entry(1, number, 0, data)], mark)
+
+
+@functools.cache
+def built(saves: int) -> tuple[FakeDisk, tuple[ReplayedLog, ...]]:
+    """The files after that many saves, trimmed of most of the zeros at the end, and the states on the way."""
+    disk = FakeDisk()
+    wal = WAL.create(disk, DIR, Metadata(1, 2), segment_bytes=SEGMENT)
+    states = [replay(disk)]
+    for number in range(1, saves + 1):
+        states += [replay(disk) for _ in _saves(wal, number)]
+    wal.close()
+    used = disk.content(last_path(disk)).rstrip(b"\0")
+    disk.put(last_path(disk), used + bytes(ZEROS_AFTER))
+    return disk, tuple(states)
+
+
+def replay(disk: FakeDisk) -> ReplayedLog:
+    wal, replayed = WAL.open(disk.clone(), DIR, segment_bytes=SEGMENT)
+    wal.close()
+    return replayed
+
+
+def paths(disk: FakeDisk) -> list[str]:
+    return [path for path in disk.paths() if path.endswith(".wal")]
+
+
+def last_path(disk: FakeDisk) -> str:
+    return paths(disk)[-1]
+
+
+def outcome(disk: FakeDisk, path: str, data: bytes) -> ReplayedLog | CorruptLog:
+    damaged = disk.clone()
+    damaged.put(path, data)
+    try:
+        return replay(damaged)
+    except CorruptLog as error:
+        refusal = error
+    assert re.fullmatch(r"/wal/[0-9a-f]{16}-[0-9a-f]{16}\.wal", refusal.file)
+    assert 0 <= refusal.offset <= len(disk.content(refusal.file))
+    return refusal
+
+
+@pytest.mark.parametrize("saves", [1, 4, 6, 9, 15])
+def test_every_flipped_bit_is_refused_or_harmless(saves: int) -> None:
+    disk, states = built(saves)
+    refused = 0
+    for path in paths(disk):
+        original = disk.content(path)
+        for offset in range(min(len(original), len(original.rstrip(b"\0")) + 40)):
+            for bit in range(8) if offset % 16 < 2 else (offset % 8,):
+                data = bytearray(original)
+                data[offset] ^= 1 << bit
+                result = outcome(disk, path, bytes(data))
+                refused += isinstance(result, CorruptLog)
+                assert isinstance(result, CorruptLog) or result == states[-1], (path, offset, bit)
+    assert refused > 400
+
+
+@pytest.mark.parametrize("saves", [4, 6, 15])
+@pytest.mark.parametrize("value", [0x00, 0xFF])
+def test_every_overwritten_byte_is_refused_or_harmless(saves: int, value: int) -> None:
+    disk, states = built(saves)
+    for path in paths(disk):
+        original = disk.content(path)
+        for offset in range(len(original.rstrip(b"\0"))):
+            data = original[:offset] + bytes([value]) + original[offset + 1 :]
+            result = outcome(disk, path, data)
+            assert isinstance(result, CorruptLog) or result == states[-1], (path, offset)
+
+
+@pytest.mark.parametrize("saves", [1, 6, 15])
+def test_a_log_cut_at_any_byte_loses_only_what_was_behind(saves: int) -> None:
+    disk, states = built(saves)
+    for path in paths(disk):
+        original = disk.content(path)
+        reached = 0
+        for size in range(len(original)):
+            result = outcome(disk, path, original[:size])
+            if path != last_path(disk):
+                assert isinstance(result, CorruptLog) or result == states[-1]
+            elif isinstance(result, CorruptLog):
+                assert reached == 0, "a longer rest is no worse"
+            else:
+                assert result in states
+                assert states.index(result) >= reached
+                reached = states.index(result)
+
+
+@pytest.mark.parametrize("saves", [4, 9, 15])
+def test_a_missing_sector_before_a_synced_record_is_refused(saves: int) -> None:
+    disk, states = built(saves)
+    for path in paths(disk):
+        original = disk.content(path)
+        used = len(original.rstrip(b"\0"))
+        for start in range(0, used, 512):
+            data = (original[:start] + bytes(512) + original[start + 512 :])[: len(original)]
+            result = outcome(disk, path, data)
+            if isinstance(result, CorruptLog) or result == states[-1]:
+                continue
+            assert path == last_path(disk)
+            assert start + 512 > used - 1200, "only the last save can be torn"
+
+
+def test_a_torn_tail_is_cut_off_and_a_copy_kept() -> None:
+    disk, states = built(9)
+    path = last_path(disk)
+    original = disk.content(path)
+    used = len(original.rstrip(b"\0"))
+    disk = disk.clone()
+    disk.put(path, original[: used - 5])
+    wal, replayed = WAL.open(disk, DIR, segment_bytes=SEGMENT)
+    assert replayed.entries == states[-2].entries
+    [copy] = [name for name in disk.paths() if ".torn-" in name]
+    offset = int(copy.rpartition("-")[2])
+    assert disk.content(copy) == original[offset : used - 5]
+    wal.save(None, [Entry(2, 9, 0, b"again")])
+    wal.close()
+    assert replay(disk).entries[-1] == Entry(2, 9, 0, b"again")
+
+
+def test_a_torn_copy_goes_with_its_segment() -> None:
+    disk = built(1)[0].clone()
+    disk.put(last_path(disk), disk.content(last_path(disk)).rstrip(b"\0")[:-1])
+    wal, _ = WAL.open(disk, DIR, segment_bytes=SEGMENT)
+    for index in range(1, 20):
+        wal.save(None, [Entry(1, index, 0, b"x" * 500)])
+    assert any(".torn-" in name for name in disk.paths())
+    wal.release(10, keep=1)
+    assert not any(".torn-" in name for name in disk.paths())
+
+
+def test_a_file_that_cannot_be_read_is_refused() -> None:
+    disk = built(4)[0].clone()
+    disk.fail = lambda call, path: 5 if call == "pread" else None
+    with pytest.raises(CorruptLog, match=r"\.wal: offset 0: cannot be read"):
+        WAL.open(disk, DIR)
+
+
+def test_a_record_inside_a_value_does_not_count() -> None:
+    """Somebody stores a piece of a log in the store, and that very save is torn."""
+    inner = built(4)[0].content(paths(built(4)[0])[0]).rstrip(b"\0")
+    disk = FakeDisk()
+    wal = WAL.create(disk, DIR, Metadata(1, 2))
+    wal.save(None, [Entry(1, 1, 0, inner * 3)])
+    wal.close()
+    path = last_path(disk)
+    data = bytearray(disk.content(path))
+    data[512:1024] = bytes(512)
+    assert not isinstance(outcome(disk, path, bytes(data)), CorruptLog)
