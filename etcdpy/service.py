@@ -8,6 +8,7 @@ called exactly once, possibly before the call that takes it returns.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ from etcdpy.store.event import Event
 from etcdpy.store.store import Store
 from etcdpy.store.watcher import Watcher
 from raft.messages import ConfChangeType, Role
+
+log = logging.getLogger(__name__)
 
 Done = Callable[[Any], None]
 """Takes an `Event`, an `EtcdError` (a refusal), or another exception (nobody knows what became of the request)."""
@@ -90,11 +93,14 @@ class Service:
         else:
             done(self._got(get))
 
-    def _got(self, get: Get) -> Event | EtcdError:
+    def _got(self, get: Get) -> Event | Exception:
         try:
             return self.get(get)
         except EtcdError as error:
             return error
+        except Exception as mistake:  # the node calls this, and must not pay for a mistake of ours
+            log.exception("a read failed")
+            return mistake
 
     def watch(
         self, watch: Watch, on_event: Callable[[Event], object], on_closed: Callable[[], object]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,8 @@ from etcdpy.http.render import Response, as_etcd_error, error_response, event_re
 from etcdpy.http.request import BodyTooLarge, Request
 from etcdpy.service import Service, awaited
 from etcdpy.store.event import Event
+
+log = logging.getLogger(__name__)
 
 Reply = Callable[[Response | Watch], None]
 
@@ -62,18 +65,25 @@ class Keys:
         self._metrics.received[method] += 1
 
         def done(result: Any) -> None:
-            if type(result) is Event:
-                self._metrics.succeeded(method, time.monotonic() - begun)
-                reply(self._success(result, no_value))
-            else:
-                error = as_etcd_error(result)
-                self._metrics.failed[method, error.http_status] += 1
-                reply(self.refusal(error))
+            try:
+                response = self._response(method, result, no_value, begun)
+            except Exception:  # the node calls this, and must not pay for a mistake of ours
+                log.exception("an answer could not be rendered")
+                response = self.refusal(as_etcd_error(RuntimeError()))
+            reply(response)
 
         if type(operation) is Get:
             self._service.read(operation, done)
         else:
             self._service.write(operation, done)  # type: ignore[arg-type]  # no Watch comes here
+
+    def _response(self, method: str, result: Any, no_value: bool, begun: float) -> Response:
+        if type(result) is Event:
+            self._metrics.succeeded(method, time.monotonic() - begun)
+            return self._success(result, no_value)
+        error = as_etcd_error(result)
+        self._metrics.failed[method, error.http_status] += 1
+        return self.refusal(error)
 
     def _success(self, event: Event, no_value: bool) -> Response:
         status = self._service.node.status

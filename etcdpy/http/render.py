@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+from cluster.errors import ClusterError
 from etcdpy.errors import RAFT_INTERNAL, EtcdError
 from etcdpy.http import go_json
 from etcdpy.http.go_path import escape_path
@@ -139,8 +140,11 @@ def error_response(error: EtcdError, cluster_id: str) -> Response:
 
 
 def as_etcd_error(failure: Exception) -> EtcdError:
-    """What clients are told when the cluster gave no result: code 300, which says that the outcome is not known."""
-    return failure if isinstance(failure, EtcdError) else EtcdError(RAFT_INTERNAL, str(failure))
+    """What clients are told when the cluster gave no result: code 300, which says that the outcome is not known. Of
+    mistakes of our own they learn nothing."""
+    if isinstance(failure, EtcdError):
+        return failure
+    return EtcdError(RAFT_INTERNAL, str(failure) if isinstance(failure, ClusterError) else "etcdserver: internal error")
 
 
 # Other answers
@@ -157,7 +161,8 @@ def message_response(status: int, message: str, headers: Headers = ()) -> Respon
 
 
 def text_response(text: str, *, status: int = 200) -> Response:
-    return Response(status, (_TEXT,), text.encode("utf-8", "surrogateescape"))
+    """No header says what it is: as in Go, that is guessed when it is written (`wire.encode`)."""
+    return Response(status, (), text.encode("utf-8", "surrogateescape"))
 
 
 def http_error(status: int, text: str, headers: Headers = ()) -> Response:

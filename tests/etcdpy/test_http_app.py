@@ -472,13 +472,37 @@ def test_what_is_not_http_gets_a_short_refusal_and_the_end(data):
     run(scenario)
 
 
-def test_mistakes_of_our_own_are_not_shown(caplog):
-    async def scenario(api: Api) -> None:
-        def broken(*_: object) -> Event:
-            raise ZeroDivisionError("secret")
+def broken(*_: object) -> Event:
+    raise ZeroDivisionError("secret")
 
+
+@pytest.mark.parametrize("target", ["/v2/keys", "/v2/keys?quorum=true"])
+def test_mistakes_of_our_own_in_a_read_are_not_shown(target, caplog):
+    async def scenario(api: Api) -> None:
         api.store.get = broken  # type: ignore[method-assign]
-        answer = await api.raw(request_bytes("GET", "/v2/keys"))
+        answer = await api.ask("GET", target)
+        assert answer.status == 500
+        assert json.loads(answer.body)["cause"] == "etcdserver: internal error"
+
+    run(scenario)
+    assert any(record.exc_info for record in caplog.records)
+
+
+def test_what_cannot_be_rendered_does_not_reach_the_node(caplog, monkeypatch):
+    monkeypatch.setattr("etcdpy.http.keys.event_response", broken)
+
+    async def scenario(api: Api) -> None:
+        answer = await api.ask("PUT", "/v2/keys/a", "value=1")
+        assert json.loads(answer.body)["errorCode"] == 300
+
+    run(scenario)
+    assert any(record.exc_info for record in caplog.records)
+
+
+def test_mistakes_of_our_own_elsewhere_are_not_shown(caplog):
+    async def scenario(api: Api) -> None:
+        api.store.statistics = broken  # type: ignore[assignment, method-assign]
+        answer = await api.raw(request_bytes("GET", "/v2/stats/store"))
         assert answer.endswith(b"\r\n\r\n500 Internal Server Error")
         assert b"secret" not in answer
         assert b"Traceback" not in answer
