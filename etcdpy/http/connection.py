@@ -258,7 +258,8 @@ class Connection(web.RequestHandler):
             answer = bare_error("500 Internal Server Error")
         else:
             log.debug("unreadable request", exc_info=exc)
-            answer = bare_error("400 Bad Request")
+            reason = ": missing required Host header" if "Missing 'Host'" in str(exc or message) else ""
+            answer = bare_error(f"400 Bad Request{reason}")
         Exchange(request).write(answer)
         return Sent(keep_alive=False)
 

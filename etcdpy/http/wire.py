@@ -1,7 +1,7 @@
 """Answers as bytes, head and body, as Go's net/http writes them.
 
 Both lanes write what is made here. Order of the headers as in Go: the handler's (sorted, CORS first), then `Date`,
-`Content-Length`, `Connection`, `Transfer-Encoding`.
+`Content-Length`, a guessed `Content-Type`, `Connection`, `Transfer-Encoding`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPSta
     416: "416 Requested Range Not Satisfiable",
 }
 _NO_BODY = frozenset((204, 304))
+_GUESSED_TYPE = "Content-Type: text/plain; charset=utf-8\r\n"
 
 BUFFER_BYTES = 2048
 """What Go collects of a body before it sends the head (net/http: bufferBeforeChunkingSize). Longer answers are
@@ -75,9 +76,10 @@ def encode(response: Response, date: str, framing: Framing = Framing()) -> bytes
         return _encode_long(response, date, framing)
     has_length = status not in _NO_BODY and (body or not framing.head_only)
     length = f"Content-Length: {len(body)}\r\n" if has_length else ""
+    guessed = _GUESSED_TYPE if body and not headers else ""
     head = (
         f"HTTP/1.{framing.version} {_STATUS[status]}\r\n{framing.cors}{_lines(headers)}"
-        f"Date: {date}\r\n{length}{framing.connection}\r\n"
+        f"Date: {date}\r\n{length}{guessed}{framing.connection}\r\n"
     ).encode("utf-8", "surrogateescape")
     return head if framing.head_only else head + body
 

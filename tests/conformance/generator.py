@@ -109,7 +109,7 @@ RAW = [
     "GET {} HTTP/1.0\\r\\n\\r\\n",
     "GET {} HTTP/1.1\\r\\n\\r\\n",
     "GET {} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n",
-    "GET {} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\nGET {} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n",
+    "GET {} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\nGET /v2/keys/a HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n",
     "PUT {} HTTP/1.1\\r\\nHost: x\\r\\n{form}Transfer-Encoding: chunked\\r\\n\\r\\n7\\r\\nvalue=r\\r\\n0\\r\\n\\r\\n",
     "PUT {} HTTP/1.1\\r\\nHost: x\\r\\n{form}Expect: 100-continue\\r\\nContent-Length: 7\\r\\n\\r\\nvalue=r",
     "PUT {} HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 2\\r\\nContent-Length: 3\\r\\n\\r\\nabc",

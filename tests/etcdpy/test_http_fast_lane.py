@@ -115,7 +115,9 @@ def test_a_plain_write_is_answered_at_once() -> None:
     def test(bench: Bench) -> None:
         bench.receive(put())
         assert bench.keys.asked == [("PUT", "/v2/keys/a", "", FORM, b"value=x")]
-        assert bench.transport.written == [b"HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 3\r\n\r\nok\n"]
+        assert bench.transport.written == [
+            b"HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 3\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nok\n"
+        ]
         assert bench.slow == []
 
     in_loop(test)

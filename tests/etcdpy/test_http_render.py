@@ -258,9 +258,16 @@ def test_bodies_up_to_gos_buffer_have_a_length_and_longer_ones_are_chunked():
     assert not wire.ends_with_connection(2048, Framing(0))
 
 
+def test_a_body_that_no_header_describes_is_guessed_to_be_text_as_in_go():
+    guessed = b"Date: " + DATE.encode() + b"\r\nContent-Length: 2\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nok"
+    assert wire.encode(Response(200, (), b"ok"), DATE).endswith(guessed)
+    assert b"Content-Type" not in wire.encode(Response(200, ()), DATE)
+
+
 def test_head_requests_get_heads():
     head_only = Framing(head_only=True)
-    assert wire.encode(Response(404, (), b"12345"), DATE, head_only).endswith(b"Content-Length: 5\r\n\r\n")
+    assert b"\r\nContent-Length: 5\r\n" in wire.encode(Response(404, (), b"12345"), DATE, head_only)
+    assert wire.encode(Response(404, (), b"12345"), DATE, head_only).endswith(b"\r\n\r\n")
     assert b"Length" not in wire.encode(Response(301, ()), DATE, head_only)
     long = wire.encode(Response(200, (), b"x" * 5000), DATE, head_only)
     assert long.endswith(b"GMT\r\n\r\n")
