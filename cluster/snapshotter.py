@@ -29,7 +29,7 @@ from collections.abc import Generator, Iterable, Iterator
 from types import TracebackType
 from typing import NamedTuple
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from cluster.disk import DataCorrupt, Disk, syncing, writing
 from raft.messages import ConfState, Snapshot

@@ -38,7 +38,7 @@ from cluster.transport.handler import peer_handler
 from cluster.transport.handshake import Identity
 from cluster.transport.transport import Transport
 from etcdpy import __version__
-from etcdpy.config import Config, Url
+from etcdpy.config import Config
 from etcdpy.expiry import Expiry
 from etcdpy.http.app import HttpConfig, Listener, make_client_listener, make_peer_listener
 from etcdpy.joining import NoPeerAnswers, fetch_membership
@@ -46,6 +46,7 @@ from etcdpy.service import Service, awaited
 from etcdpy.state_machine import EtcdStateMachine
 from etcdpy.store.store import Store
 from etcdpy.traffic import PeerTraffic
+from etcdpy.url import Url
 from raft.config import Config as RaftConfig
 from raft.messages import Snapshot
 from raft.rawnode import RawNode
@@ -66,7 +67,7 @@ async def serve(config: Config) -> int:
     code. Raises what keeps it from starting or going on: DataDirInUse, OSError, and the storage's errors."""
     directory = DataDir.open(config.data_dir, config.wal_dir)
     try:
-        await _begin(config, directory)
+        await begin(config, directory)
         server = Server(config, directory)
         await server.start()
         try:
@@ -80,11 +81,12 @@ async def serve(config: Config) -> int:
         directory.close()
 
 
-async def _begin(config: Config, directory: DataDir) -> None:
+async def begin(config: Config, directory: DataDir) -> None:
     """Creates the member's files when it starts for the first time."""
     disk = RealDisk()
     if storage_exists(disk, directory.wal_dir):
         return
+    config.check_bootstrap()
     initial = InitialCluster(config.name, config.initial_cluster, config.initial_cluster_token)
     empty_state = EtcdStateMachine(Store()).dump()
     if config.initial_cluster_state == "new":
@@ -115,7 +117,7 @@ class Server:
         )
         self._storage = opened.storage
         self._identity = Identity(opened.metadata.cluster_id, opened.metadata.member_id, __version__)
-        self.store = Store(quirks=config.v2_quirks)
+        self.store = Store(quirks=config.v2_quirks == "etcd")
         self._state_machine = EtcdStateMachine(self.store)
         self._membership = Membership(opened.metadata.cluster_id)
         self._raw = self._make_raw(opened.snapshot.snapshot)
@@ -198,7 +200,7 @@ class Server:
         config, loop = self._config, asyncio.get_running_loop()
         service = Service(self.node, self.store, time.time)
         traffic = PeerTraffic(config.name, time.time_ns(), self.node, self._transport, loop.time, time.time_ns)
-        http = HttpConfig(config.cors, config.max_request_bytes, config.v2_quirks, config.fast_lane)
+        http = HttpConfig(config.cors_origins, config.max_request_bytes, config.v2_quirks == "etcd", config.fast_lane)
         peers = make_peer_listener(service, partial(peer_handler, self._transport))
         clients = make_client_listener(service, http, traffic)
         self._listeners = [clients, peers]
@@ -240,6 +242,8 @@ class Server:
     def _applied(self) -> None:
         if self._membership.version != self._seen_membership:
             self._sync_peers()
+        if self._identity.member_id in self._membership.removed and not self.node.is_leader:
+            self._be_removed()  # a leader stays until a majority of the others knows that it goes
         self._snapshotting.check()
 
     def _sync_peers(self) -> None:
@@ -252,11 +256,10 @@ class Server:
             self._transport.remove_peer(member_id)
         for member_id, urls in members.items():
             self._transport.add_peer(member_id, urls)
-        if self._identity.member_id in self._membership.removed:
-            self._be_removed()
 
     def _be_removed(self) -> None:
-        log.warning("this member was removed from the cluster and stops; its data directory is of no more use")
+        if not self._removed:
+            log.warning("this member was removed from the cluster and stops; its data directory is of no more use")
         self._removed = True
         self._told.set()
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from raft.messages import ConfState, Entry, EntryType, Message, MessageType, Snapshot
 

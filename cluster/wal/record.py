@@ -31,7 +31,7 @@ import zlib
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from cluster.disk import SECTOR_BYTES, DataCorrupt
 from raft.messages import Entry, HardState

@@ -25,7 +25,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from etcdpy.store.event import Event, NodeView
 from etcdpy.store.event_history import Slot
