@@ -68,7 +68,7 @@ clean:
 
 # No build isolation: python-etcd comes as source, and is built with that setuptools.
 .venv/ready-dev: .venv/ready requirements-dev.txt
-	$(PIP_INSTALL) --require-hashes --no-build-isolation -r requirements-dev.txt
+	$(PIP_INSTALL) --require-hashes --use-pep517 --no-build-isolation -r requirements-dev.txt
 	@touch $@
 
 PIP_COMPILE := .venv/lock/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \

@@ -7,11 +7,11 @@ field's name.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from etcdpy.flag_values import allowed, boolean, choice, initial_cluster, listed, on_off, text, whole
-from etcdpy.flags import ConfigError, Flag, read_flags
+from etcdpy.flag_values import allowed, boolean, choice, listed, parse_initial_cluster, switch, text, whole
+from etcdpy.flags import ConfigError, Flag
 from etcdpy.url import Url, parse_listen_urls, parse_urls
 
 MAX_ELECTION_TIMEOUT_MS = 50_000
@@ -27,9 +27,10 @@ class Section:
     def __init__(self, title: str) -> None:
         self._title = title
 
-    def __call__(self, default: Value, parse: Callable[[str], Value], help: str, flag: str = "") -> Value:
+    def __call__(self, default: str, parse: Callable[[str], Value], help: str, flag: str = "") -> Value:
+        """`default` is what a user would write to get it."""
         metadata = {"flag": flag, "parse": parse, "default": default, "section": self._title, "help": help}
-        declared: Value = dataclasses.field(default_factory=lambda: default, metadata=metadata)
+        declared: Value = dataclasses.field(default_factory=lambda: parse(default), metadata=metadata)
         return declared
 
 
@@ -41,10 +42,8 @@ _peer_tls = Section("Security of peers")
 _logging = Section("Logging")
 _unsafe = Section("Unsafe")
 
-_CLIENT = (Url("http", "localhost", 2379),)
-_PEER = (Url("http", "localhost", 2380),)
-_CLUSTER: Mapping[str, tuple[str, ...]] = {"default": ("http://localhost:2380",)}
-_ANY = frozenset("*")
+_CLIENT = "http://localhost:2379"
+_PEER = "http://localhost:2380"
 _LEVELS = ("debug", "info", "warn", "error", "panic", "fatal")
 
 
@@ -55,57 +54,59 @@ class Config:
     name: str = _member("default", text, "Name of this member for people.")
     data_dir: str = _member("${name}.etcd", text, "Directory of this member's data.")
     wal_dir: str = _member("", text, "Another directory for the write-ahead log.")
-    snapshot_count: int = _member(100_000, whole(0), "Entries of the log between two snapshots (0 for the default).")
-    heartbeat_interval_ms: int = _member(100, whole(1), "Time (ms) between heartbeats.", "heartbeat-interval")
-    election_timeout_ms: int = _member(1000, whole(1), "Time (ms) without a leader to an election.", "election-timeout")
+    snapshot_count: int = _member("100000", whole(0), "Entries of the log between two snapshots (0 for the default).")
+    heartbeat_interval_ms: int = _member("100", whole(1), "Time (ms) between heartbeats.", "heartbeat-interval")
+    election_timeout_ms: int = _member(
+        "1000", whole(1), "Time (ms) without a leader to an election.", "election-timeout"
+    )
     listen_peer_urls: tuple[Url, ...] = _member(_PEER, parse_listen_urls, "URLs to listen on for other members.")
     listen_client_urls: tuple[Url, ...] = _member(_CLIENT, parse_listen_urls, "URLs to listen on for clients.")
-    max_snapshots: int = _member(5, whole(0), "Snapshot files to keep (0 is unlimited).")
-    max_wals: int = _member(5, whole(0), "Files of the write-ahead log to keep (0 is unlimited).")
+    max_snapshots: int = _member("5", whole(0), "Snapshot files to keep (0 is unlimited).")
+    max_wals: int = _member("5", whole(0), "Files of the write-ahead log to keep (0 is unlimited).")
 
     initial_advertise_peer_urls: tuple[Url, ...] = _clustering(
         _PEER, parse_urls, "This member's peer URLs as the other members reach them."
     )
     initial_cluster: Mapping[str, tuple[str, ...]] = _clustering(
-        _CLUSTER, initial_cluster, "The members of the cluster at its start: name=URL,name=URL."
+        f"default={_PEER}", parse_initial_cluster, "The members of the cluster at its start: name=URL,name=URL."
     )
     initial_cluster_state: str = _clustering("new", choice("new", "existing"), "'existing' joins a running cluster.")
     initial_cluster_token: str = _clustering("etcd-cluster", text, "Keeps apart clusters that have the same URLs.")
     advertise_client_urls: tuple[Url, ...] = _clustering(
         _CLIENT, parse_urls, "This member's client URLs as clients reach them."
     )
-    strict_reconfig_check: bool = _clustering(True, boolean, "Refuse changes of members that would lose the quorum.")
+    strict_reconfig_check: bool = _clustering("true", boolean, "Refuse changes of members that would lose the quorum.")
 
-    max_request_bytes: int = _api(1_572_864, whole(1), "Largest request that clients may send.")
-    cors_origins: frozenset[str] = _api(_ANY, allowed, "Origins of web pages that may use the API (* for all).", "cors")
-    v2_quirks: str = _api("fixed", choice("fixed", "etcd"), "'etcd' gives etcd's bugs, too.")
-    fast_lane: bool = _api(True, on_off, "Answer plain key requests on a shorter path (on, off).")
+    max_request_bytes: int = _api("1572864", whole(1), "Largest request that clients may send.")
+    cors: frozenset[str] = _api("*", allowed, "Origins of web pages that may use the API (* for all).")
+    v2_quirks: bool = _api("fixed", switch("fixed", "etcd"), "'etcd' gives etcd's bugs, too.")
+    fast_lane: bool = _api("on", switch("off", "on"), "Answer plain key requests on a shorter path (on or off).")
 
     cert_file: str = _client_tls("", text, "Certificate of the client port.")
     key_file: str = _client_tls("", text, "Private key of that certificate.")
-    client_cert_auth: bool = _client_tls(False, boolean, "Require certificates of clients.")
+    client_cert_auth: bool = _client_tls("false", boolean, "Require certificates of clients.")
     trusted_ca_file: str = _client_tls("", text, "CA certificates that vouch for clients.")
     client_crl_file: str = _client_tls("", text, "Revoked client certificates.")
-    auto_tls: bool = _client_tls(False, boolean, "HTTPS for clients with a certificate made here.")
-    host_whitelist: frozenset[str] = _client_tls(_ANY, allowed, "Host names that clients without TLS may ask for.")
+    auto_tls: bool = _client_tls("false", boolean, "HTTPS for clients with a certificate made here.")
+    host_whitelist: frozenset[str] = _client_tls("*", allowed, "Host names that clients without TLS may ask for.")
     auth_guest: str = _client_tls("etcd", choice("etcd", "none"), "What guests may do once auth is enabled.")
-    bcrypt_cost: int = _client_tls(10, whole(4, 31), "Cost of a password's hash.")
+    bcrypt_cost: int = _client_tls("10", whole(4, 31), "Cost of a password's hash.")
 
     peer_cert_file: str = _peer_tls("", text, "Certificate of the peer port.")
     peer_key_file: str = _peer_tls("", text, "Private key of that certificate.")
-    peer_client_cert_auth: bool = _peer_tls(False, boolean, "Require certificates of peers.")
+    peer_client_cert_auth: bool = _peer_tls("false", boolean, "Require certificates of peers.")
     peer_trusted_ca_file: str = _peer_tls("", text, "CA certificates that vouch for peers.")
     peer_crl_file: str = _peer_tls("", text, "Revoked peer certificates.")
     peer_cert_allowed_cn: str = _peer_tls("", text, "Common name that certificates of peers must have.")
-    peer_auto_tls: bool = _peer_tls(False, boolean, "HTTPS between peers with certificates made here.")
+    peer_auto_tls: bool = _peer_tls("false", boolean, "HTTPS between peers with certificates made here.")
     tls_min_version: str = _peer_tls("TLS1.2", choice("TLS1.2", "TLS1.3"), "Oldest TLS for clients and peers.")
-    cipher_suites: tuple[str, ...] = _peer_tls((), listed, "TLS 1.2 cipher suites for clients and peers, Go's names.")
+    cipher_suites: tuple[str, ...] = _peer_tls("", listed, "TLS 1.2 cipher suites for clients and peers, Go's names.")
 
     log_level: str = _logging("info", choice(*_LEVELS), f"{', '.join(_LEVELS)}.")
     log_format: str = _logging("text", choice("text", "json"), "text or json, one line each on stderr.")
-    debug: bool = _logging(False, boolean, "The same as --log-level=debug.")
+    debug: bool = _logging("false", boolean, "The same as --log-level=debug.")
 
-    force_new_cluster: bool = _unsafe(False, boolean, "Make a cluster of this one member from its data.")
+    force_new_cluster: bool = _unsafe("false", boolean, "Make a cluster of this one member from its data.")
 
     def check_bootstrap(self) -> None:
         """Whether a new member can begin with this: it is of no concern to one that has data. Raises ConfigError."""
@@ -131,21 +132,13 @@ def _flag(field: dataclasses.Field[Any]) -> Flag:
 FLAGS = tuple(map(_flag, dataclasses.fields(Config)))
 
 
-class Loaded(NamedTuple):
-    """A configuration, and what to warn of once there is a log."""
-
-    config: Config
-    warnings: list[str]
-
-
-def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Loaded:
-    """The configuration from the arguments (without the program's name) and the environment. Raises ConfigError."""
-    given = read_flags(FLAGS, arguments, environment)
-    config = _complete(Config(**given.values), given.values)
+def make_config(given: Mapping[str, Any]) -> Config:
+    """The configuration from the values that were given, by field. Raises ConfigError."""
+    config = _complete(Config(**given), given)
     _check_times(config)
-    _check_urls(config, given.values)
+    _check_urls(config, given)
     _check_tls(config)
-    return Loaded(config, given.warnings)
+    return config
 
 
 def _complete(config: Config, given: Mapping[str, Any]) -> Config:

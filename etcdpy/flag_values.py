@@ -44,8 +44,10 @@ def choice(*values: str) -> Callable[[str], str]:
     return parse
 
 
-def on_off(value: str) -> bool:
-    return choice("on", "off")(value) == "on"
+def switch(off: str, on: str) -> Callable[[str], bool]:
+    """A boolean with names of its own for false and true."""
+    parse = choice(off, on)
+    return lambda value: parse(value) == on
 
 
 def listed(value: str) -> tuple[str, ...]:
@@ -58,7 +60,7 @@ def allowed(value: str) -> frozenset[str]:
     return frozenset(listed(value)) or frozenset("*")
 
 
-def initial_cluster(value: str) -> Mapping[str, tuple[str, ...]]:
+def parse_initial_cluster(value: str) -> Mapping[str, tuple[str, ...]]:
     """Peer URLs by member name, sorted, from `name=URL,name=URL`; a member with several URLs is named as often."""
     members: dict[str, list[str]] = {}
     for entry in listed(value):

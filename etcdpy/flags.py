@@ -54,38 +54,48 @@ class ConfigError(Exception):
 
 
 class Flag(NamedTuple):
-    """One flag. `field` is where its value goes; `parse` raises ValueError; `default` is a value, not text."""
+    """One flag. `field` is where its value goes; `parse` raises ValueError; `default` is text, as given by a user."""
 
     name: str
     field: str
     parse: Callable[[str], Any]
-    default: Any
-    section: str
-    help: str
+    default: str = ""
+    section: str = ""
+    help: str = ""
 
     @property
     def is_boolean(self) -> bool:
         return self.parse is boolean
 
 
+HELP, VERSION = "help", "version"
+
+_QUESTIONS = (Flag("help", HELP, boolean), Flag("h", HELP, boolean), Flag("version", VERSION, boolean))
+"""Flags that ask for an answer instead of a member. They are not read from the environment, where `ETCD_VERSION` often
+has another meaning."""
+
+
 class Given(NamedTuple):
-    """What was given: values by field, and warnings for the log."""
+    """What was given: values by field, what to warn of once there is a log, and HELP or VERSION if asked for."""
 
     values: dict[str, Any]
     warnings: list[str]
+    question: str | None = None
 
 
 def read_flags(flags: Iterable[Flag], arguments: Sequence[str], environment: Mapping[str, str]) -> Given:
-    """Raises ConfigError."""
+    """`arguments` are without the program's name. Raises ConfigError."""
     known = {flag.name: flag for flag in flags}
     given = Given({}, [])
     _read_environment(known, environment, given)
+    known |= {flag.name: flag for flag in _QUESTIONS}
     for name, value in _split(known, arguments):
         if name in known:
             given.values[known[name].field] = _parse(known[name], value, f"flag --{name}")
         else:
             given.warnings.append(f"flag --{name} {why_ignored(name)}")
-    return given
+    asked = [question for question in (HELP, VERSION) if given.values.pop(question, False)]
+    return given._replace(question=asked[0]) if asked else given
 
 
 def why_ignored(name: str) -> str | None:
