@@ -34,6 +34,7 @@ from etcdpy.http.wire import HttpDate, cors_headers, encode, encode_stream_head,
 from etcdpy.service import Service
 
 CLOSE_SECONDS = 1.0
+RAFT_PREFIX = "/raft/"
 
 AiohttpHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -193,8 +194,9 @@ def make_peer_listener(service: Service, raft: Callable[[AiohttpHandler], Aiohtt
     handler = raft(App(Mux(peer_routes(service)), None, service).serve)
 
     async def serve(request: web.BaseRequest) -> web.StreamResponse:
-        assert isinstance(request.protocol, Connection)
-        request.protocol.request_begins()  # a stream is one request that lasts: no deadline may be left over
+        if request.path.startswith(RAFT_PREFIX):
+            assert isinstance(request.protocol, Connection)
+            request.protocol.request_begins()  # a stream is one request that lasts: no deadline may be left over
         return await handler(request)
 
     server = Server(serve, handler_cancellation=True)

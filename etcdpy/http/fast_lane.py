@@ -185,13 +185,17 @@ class FastLane(asyncio.Protocol):
         head_end = buffer.find(b"\r\n\r\n")
         line = _REQUEST_LINE.fullmatch(buffer, 0, line_end) if 0 <= head_end <= MAX_HEAD_BYTES else None
         head = self._lane.judge(buffer[line_end + 2 : head_end]) if line else None
-        if line is None or head is None or head.content_length > self._lane.max_body_bytes:
+        if line is None or head is None or head.content_length > self._limit(line[1]):
             self._hand_over()
             return False
         body_end = head_end + 4 + head.content_length
         if len(buffer) < body_end:
             return False
         return self._answer(line, head, buffer[head_end + 4 : body_end], body_end)
+
+    def _limit(self, method: bytes) -> int:
+        """How large a body may be here. Other methods than these are answered before their body has come."""
+        return self._lane.max_body_bytes if method in (b"PUT", b"POST") else 0
 
     def _answer(self, line: re.Match[bytes], head: PlainHead, body: bytes, end: int) -> bool:
         try:
