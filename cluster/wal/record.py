@@ -9,19 +9,20 @@
     12      4     chain    CRC-32 of the chain value of the record before and bytes 0..11
     16      ...   payload  msgpack
             1     end      0xED, never zero
-            ...   zeros    up to a multiple of 16
+            ...   zeros    up to a multiple of 512: the next record begins with the next sector
 
 Payload of a head, the first record of each segment: `[version, sequence, index, cluster id, member id, chain value at
 the end of the segment before, hard state]`. Payload of a save, which therefore holds as a whole or not at all:
 `[hard state or nil, [entry, ...], mark or nil]`, with hard state `[term, vote, commit]`, entry `[term, index, type,
 data]`, and mark `[index, term, installed]`.
 
-Why so: a file is filled with zeros before it is used, and a disk writes a sector of 512 bytes whole or not at all. A
-header lies within one sector. So a write that the power cut leaves *zeros*, sector by sector, while a flipped bit does
-not; each sector of a record holds something that is not zero (marker, masked payload or end), so the two can be told
-apart. The chain proves the header alone, so that a damaged length is never believed. The crc proves one record without
-its predecessors; it covers the place, so that a record inside a stored value is no record. The barrier bit says
-"everything before me was synced when I was written": a bad record before a barrier cannot be a torn one.
+Why so: a file is filled with zeros before it is used, and a disk writes a sector of 512 bytes whole or not at all. No
+sector belongs to two records, so none is ever written twice, and a header lies within one. So a write that a power cut
+stopped leaves *zeros*, sector by sector, while a flipped bit does not; each sector of a record holds something that is
+not zero (marker, masked payload or end), so the two can be told apart. The chain proves the header alone, so that a
+damaged length is never believed. The crc proves one record without its predecessors; it covers the place, so that a
+record inside a stored value is no record. The barrier bit says "everything before me was synced when I was written": a
+bad record before a barrier cannot be a torn one.
 """
 
 from __future__ import annotations
@@ -41,11 +42,9 @@ MAX_PAYLOAD_BYTES = 64 << 20
 """Checked before writing: what the reader would refuse is never accepted."""
 
 MARKER = b"\xec\xd1"
-ALIGNMENT = 16
 _BARRIER = 0x80
 _KIND_MASK = 0x7F
 _END = b"\xed"
-_PADDED_ENDS = [_END + b"\0" * (padding - 1) for padding in range(ALIGNMENT + 1)]
 _ZERO_SECTOR = b"\0" * SECTOR_BYTES
 _ZERO_HEADER = b"\0" * 16
 _PROVEN_HEAD = struct.Struct("<2sBBI")
@@ -116,7 +115,7 @@ class BadRecord(Exception):
 def encode_record(
     kind: Kind, payload: bytes, *, barrier: bool, chain: int, sequence: int, offset: int
 ) -> tuple[bytes, int]:
-    """The record's bytes, whose length is a multiple of `ALIGNMENT`, and the new chain value. Raises RecordTooLarge."""
+    """The record's bytes, in whole sectors, and the new chain value. Raises RecordTooLarge."""
     length = len(payload)
     if length > MAX_PAYLOAD_BYTES:
         raise RecordTooLarge(f"a record of {length} bytes exceeds {MAX_PAYLOAD_BYTES}")
@@ -127,7 +126,8 @@ def encode_record(
     proven = _PROVEN_HEAD.pack(MARKER, kind | _BARRIER if barrier else kind, mask, length)
     crc = _CRC.pack(_crc_of(proven, payload, sequence, offset))
     chain = zlib.crc32(proven + crc, chain)
-    return b"".join((proven, crc, _CRC.pack(chain), payload, _PADDED_ENDS[ALIGNMENT - length % ALIGNMENT])), chain
+    padding = record_bytes(length) - HEADER_BYTES - length - len(_END)
+    return b"".join((proven, crc, _CRC.pack(chain), payload, _END, _ZERO_SECTOR[:padding])), chain
 
 
 def _crc_of(proven: bytes | memoryview, payload: bytes | memoryview, sequence: int, offset: int) -> int:
@@ -178,7 +178,7 @@ def read_record(data: memoryview, offset: int, sequence: int, chain: int) -> Rec
 
 
 def _aligned(offset: int) -> int:
-    return -(-offset // ALIGNMENT) * ALIGNMENT
+    return -(-offset // SECTOR_BYTES) * SECTOR_BYTES
 
 
 def _is_proven(data: memoryview, offset: int, sequence: int) -> bool:
@@ -211,7 +211,7 @@ def find_barrier(data: bytes, offset: int, sequence: int) -> int | None:
     view = memoryview(data)
     place = data.find(MARKER, offset + 1)
     while 0 <= place <= len(data) - HEADER_BYTES:
-        if place % ALIGNMENT == 0 and data[place + 2] & _BARRIER and _is_proven(view, place, sequence):
+        if place % SECTOR_BYTES == 0 and data[place + 2] & _BARRIER and _is_proven(view, place, sequence):
             return place
         place = data.find(MARKER, place + 1)
     return None

@@ -80,11 +80,12 @@ def read_log(disk: Disk, directory: str, after: int) -> tuple[ReplayedLog, Tail]
     if not segments:
         raise CorruptLog(directory, 0, "no segment")
     replay = _Replay(after)
-    chain: int | None = None
+    last: _Segment | None = None
     for name in segments:
         path = os.path.join(directory, str(name))
         segment = _Segment(path, _read_file(disk, path), name, may_be_torn=name is segments[-1])
-        chain = _replay_segment(segment, replay, chain)
+        _replay_segment(segment, replay, last)
+        last = segment
     replay.check_commit(segment)
     return replay.result(), Tail(segments, segment.offset, segment.chain, segment.torn)
 
@@ -97,28 +98,30 @@ def _read_file(disk: Disk, path: str) -> bytes:
         raise CorruptLog(path, 0, f"cannot be read: {error.strerror}") from error
 
 
-def _replay_segment(segment: _Segment, replay: _Replay, chain: int | None) -> int:
+def _replay_segment(segment: _Segment, replay: _Replay, before: _Segment | None) -> None:
     for record in segment:
         try:
             if segment.offset == 0:
-                replay.begin(_head(record, segment, chain))
+                head = _head(record, segment)
+                if before is not None and head.chain != before.chain:
+                    raise CorruptLog(before.path, before.offset, "the end of the segment is missing")
+                replay.begin(head)
             else:
                 replay.add(decode_save(record.payload))
+        except CorruptLog:
+            raise
         except ValueError as error:
             raise CorruptLog(segment.path, segment.offset, str(error)) from error
     if segment.offset == 0:
         raise CorruptLog(segment.path, 0, "no head")
-    return segment.chain
 
 
-def _head(record: Record, segment: _Segment, chain: int | None) -> Head:
+def _head(record: Record, segment: _Segment) -> Head:
     if record.kind != Kind.HEAD:
         raise ValueError("not a head")
     head = decode_head(record.payload)
     if (head.sequence, head.index) != segment.name:
         raise ValueError(f"this is segment {SegmentName(head.sequence, head.index)}")
-    if chain is not None and head.chain != chain:
-        raise ValueError("does not continue the segment before, which lost its end")
     return head
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from cluster.data_dir import DataDir, DataDirInUse
 
-
 HOLDER = """
 import sys
 from cluster.data_dir import DataDir

@@ -278,7 +278,7 @@ def test_one_save_is_one_write_and_one_sync() -> None:
 
 def test_a_segment_gets_its_name_only_when_its_content_is_on_disk() -> None:
     disk = FakeDisk()
-    wal = filled(disk, 4)
+    wal = filled(disk, 1)
     disk.log.clear()
     while len(segments(disk)) == 1:
         disk.log.clear()

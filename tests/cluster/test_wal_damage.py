@@ -4,7 +4,6 @@ a refusal with file and offset, or, where a power cut could have done it, a stat
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterator
 
 import pytest
@@ -12,11 +11,11 @@ from fake_disk import FakeDisk
 
 from cluster.wal.record import CorruptLog, Mark
 from cluster.wal.repair import Metadata, ReplayedLog
-from cluster.wal.wal import WAL
+from cluster.wal.wal import MAX_SAVE_BYTES, WAL
 from raft.messages import Entry, HardState
 
 DIR = "/wal"
-SEGMENT = 2048
+SEGMENT = 6144
 ZEROS_AFTER = 600
 
 
@@ -63,12 +62,21 @@ def outcome(disk: FakeDisk, path: str, data: bytes) -> ReplayedLog | CorruptLog:
     damaged = disk.clone()
     damaged.put(path, data)
     try:
-        return replay(damaged)
+        wal, replayed = WAL.open(damaged, DIR, segment_bytes=SEGMENT)
+        wal.close()
+        return replayed
     except CorruptLog as error:
         refusal = error
-    assert re.fullmatch(r"/wal/[0-9a-f]{16}-[0-9a-f]{16}\.wal", refusal.file)
-    assert 0 <= refusal.offset <= len(disk.content(refusal.file))
+    assert refusal.file == path
+    assert 0 <= refusal.offset < len(data) + 512
     return refusal
+
+
+def worthwhile(data: bytes) -> Iterator[int]:
+    """Every offset of a record, and some of the zeros between them."""
+    for offset in range(len(data)):
+        if offset % 41 == 0 or data[max(0, offset - 8) : offset + 9].strip(b"\0"):
+            yield offset
 
 
 @pytest.mark.parametrize("saves", [1, 4, 6, 9, 15])
@@ -77,7 +85,7 @@ def test_every_flipped_bit_is_refused_or_harmless(saves: int) -> None:
     refused = 0
     for path in paths(disk):
         original = disk.content(path)
-        for offset in range(min(len(original), len(original.rstrip(b"\0")) + 40)):
+        for offset in worthwhile(original):
             for bit in range(8) if offset % 16 < 2 else (offset % 8,):
                 data = bytearray(original)
                 data[offset] ^= 1 << bit
@@ -93,7 +101,7 @@ def test_every_overwritten_byte_is_refused_or_harmless(saves: int, value: int) -
     disk, states = built(saves)
     for path in paths(disk):
         original = disk.content(path)
-        for offset in range(len(original.rstrip(b"\0"))):
+        for offset in worthwhile(original):
             data = original[:offset] + bytes([value]) + original[offset + 1 :]
             result = outcome(disk, path, data)
             assert isinstance(result, CorruptLog) or result == states[-1], (path, offset)
@@ -117,19 +125,63 @@ def test_a_log_cut_at_any_byte_loses_only_what_was_behind(saves: int) -> None:
                 reached = states.index(result)
 
 
-@pytest.mark.parametrize("saves", [4, 9, 15])
-def test_a_missing_sector_before_a_synced_record_is_refused(saves: int) -> None:
-    disk, states = built(saves)
-    for path in paths(disk):
-        original = disk.content(path)
-        used = len(original.rstrip(b"\0"))
-        for start in range(0, used, 512):
-            data = (original[:start] + bytes(512) + original[start + 512 :])[: len(original)]
-            result = outcome(disk, path, data)
-            if isinstance(result, CorruptLog) or result == states[-1]:
-                continue
-            assert path == last_path(disk)
-            assert start + 512 > used - 1200, "only the last save can be torn"
+def one_segment(saves: int) -> tuple[FakeDisk, list[int]]:
+    """That many synced saves of three sectors each in one file, and where each begins."""
+    disk = FakeDisk()
+    wal = WAL.create(disk, DIR, Metadata(1, 2))
+    starts = []
+    for index in range(1, saves + 1):
+        starts.append(len(disk.content(last_path(disk)).rstrip(b"\0")))
+        wal.save(HardState(1, 2, index - 1), [Entry(1, index, 0, bytes([index]) * 1400)])
+    wal.close()
+    disk.put(last_path(disk), disk.content(last_path(disk)).rstrip(b"\0") + bytes(ZEROS_AFTER))
+    return disk, starts
+
+
+def test_a_missing_sector_is_refused_but_in_the_last_save() -> None:
+    disk, starts = one_segment(6)
+    path = last_path(disk)
+    original = disk.content(path)
+    outcomes = []
+    for start in range(0, len(original) - ZEROS_AFTER, 512):
+        result = outcome(disk, path, (original[:start] + bytes(512) + original[start + 512 :])[: len(original)])
+        if start >= starts[-1]:
+            assert not isinstance(result, CorruptLog)
+            assert len(result.entries) == 5
+        else:
+            assert isinstance(result, CorruptLog)
+        outcomes.append(result)
+    assert len(outcomes) > 15
+
+
+def test_lost_hints_before_a_save_that_was_never_acknowledged_are_torn() -> None:
+    """Hints and save were written without a sync in between, so the disk may have kept any of their sectors."""
+    disk = FakeDisk()
+    wal = WAL.create(disk, DIR, Metadata(1, 2))
+    wal.save(HardState(1, 2, 0), [Entry(1, 1, 0, b"acknowledged")])
+    hints_start = len(disk.content(last_path(disk)).rstrip(b"\0"))
+    for _ in range(40):
+        wal.save(HardState(1, 2, 1), sync=False)
+    wal.save(HardState(1, 2, 1), [Entry(1, 2, 0, b"s" * 700)])
+    wal.close()
+    path = last_path(disk)
+    original = disk.content(path)
+    for start in range(-(-hints_start // 512) * 512, len(original.rstrip(b"\0")), 512):
+        result = outcome(disk, path, original[:start] + bytes(512) + original[start + 512 :])
+        assert not isinstance(result, CorruptLog)
+        assert len(result.entries) == 1
+
+
+def test_a_large_save_may_be_torn_in_its_first_record() -> None:
+    disk = FakeDisk()
+    wal = WAL.create(disk, DIR, Metadata(1, 2))
+    wal.save(None, [Entry(1, index, 0, bytes([index]) * (MAX_SAVE_BYTES - 10)) for index in (1, 2)])
+    wal.close()
+    path = last_path(disk)
+    original = disk.content(path)
+    result = outcome(disk, path, original[:5120] + bytes(512) + original[5632:])
+    assert not isinstance(result, CorruptLog)
+    assert result.entries == []
 
 
 def test_a_torn_tail_is_cut_off_and_a_copy_kept() -> None:
@@ -146,7 +198,9 @@ def test_a_torn_tail_is_cut_off_and_a_copy_kept() -> None:
     assert disk.content(copy) == original[offset : used - 5]
     wal.save(None, [Entry(2, 9, 0, b"again")])
     wal.close()
-    assert replay(disk).entries[-1] == Entry(2, 9, 0, b"again")
+    wal, replayed = WAL.open(disk, DIR, segment_bytes=SEGMENT)
+    assert replayed.entries[-1] == Entry(2, 9, 0, b"again")
+    assert [name for name in disk.paths() if ".torn-" in name] == [copy], "nothing of the torn tail is left in the log"
 
 
 def test_a_torn_copy_goes_with_its_segment() -> None:
