@@ -1,167 +1,147 @@
 """Flags from the command line and the environment, as etcd (that is, Go's `flag` package) reads them.
 
-Owns the syntax. Which flags there are is `etcdpy/config.py`'s; what their text means is `etcdpy/flag_values.py`'s.
+Owns the syntax. Which flags there are is `etcdpy/config.py`'s and `etcdpy/foreign_flags.py`'s; what their text means is
+`etcdpy/flag_values.py`'s.
 
 One dash or two; `--flag=value` or `--flag value`; a boolean may go without a value and takes one only after `=`; the
-last of several wins. Each flag is also `ETCD_FLAG` in the environment, which the command line beats.
+last of several wins. Each flag is also `ETCD_FLAG` in the environment, which the command line beats (Go 1.19:
+`flag.FlagSet.parseOne`; etcd 3.4: `pkg/flags/flag.go`).
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from etcdpy.flag_values import boolean
+from etcdpy.http.go_quote import quote
 
 PREFIX = "ETCD_"
-
-V3_ENGINE = (
-    *("enable-v2", "quota-backend-bytes", "backend-*", "max-txn-ops", "max-concurrent-streams", "grpc-*"),
-    *("auto-compaction-*", "enable-grpc-gateway", "auth-token", "auth-token-ttl", "experimental-*"),
-)
-"""Flags of etcd's v3 engine, which is not here: accepted with a warning."""
-
-WITHOUT_EFFECT = {
-    "pre-vote": "elections always begin with a pre-vote",
-    "initial-election-tick-advance": "a member always waits a whole election timeout first",
-    "unsafe-no-fsync": "every write is synced",
-    "logger": "see --log-format",
-    "log-outputs": "the log goes to stderr",
-    "log-package-levels": "see --log-level",
-    "metrics": "see /metrics",
-}
-"""Other flags of etcd that may stand where they stood: accepted with a warning."""
-
-RENAMED = {
-    "addr": "--advertise-client-urls",
-    "bind-addr": "--listen-client-urls",
-    "peer-addr": "--initial-advertise-peer-urls",
-    "peer-bind-addr": "--listen-peer-urls",
-    "peers": "--initial-cluster",
-    "peers-file": "--initial-cluster",
-    "peer-heartbeat-interval": "--heartbeat-interval",
-    "peer-election-timeout": "--election-timeout",
-    "v": "--log-level=debug",
-    "vv": "--log-level=debug",
-}
-"""etcd 0.4's names, and what they are called since 2.0."""
+_LONGEST_GUESSED = 64
 
 
 class ConfigError(Exception):
     """The configuration can't be used. The text is one line for the operator that says which flag and why."""
 
 
+class HelpRequested(Exception):
+    """`--help` or `-h` stood on the command line."""
+
+
 class Flag(NamedTuple):
-    """One flag. `field` is where its value goes; `parse` raises ValueError; `default` is text, as given by a user."""
+    """One flag. `parse` raises ValueError; `default` is a text for it.
+
+    A flag with `ignored`, which says why, has no effect and a warning. If its name ends with `*`, it stands for all
+    that begin so, none of which is a boolean. A flag with `gone`, which says what to use instead, is an error.
+    """
 
     name: str
-    field: str
     parse: Callable[[str], Any]
     default: str = ""
     section: str = ""
     help: str = ""
+    ignored: str = ""
+    gone: str = ""
 
-    @property
-    def is_boolean(self) -> bool:
-        return self.parse is boolean
-
-
-HELP, VERSION = "help", "version"
-
-_QUESTIONS = (Flag("help", HELP, boolean), Flag("h", HELP, boolean), Flag("version", VERSION, boolean))
-"""Flags that ask for an answer instead of a member. They are not read from the environment, where `ETCD_VERSION` often
-has another meaning."""
+    def matches(self, name: str) -> bool:
+        return name.startswith(self.name[:-1]) if self.name.endswith("*") else name == self.name
 
 
 class Given(NamedTuple):
-    """What was given: values by field, what to warn of once there is a log, and HELP or VERSION if asked for."""
+    """What was given: values by the flag's name, and warnings for the log."""
 
     values: dict[str, Any]
     warnings: list[str]
-    question: str | None = None
 
 
 def read_flags(flags: Iterable[Flag], arguments: Sequence[str], environment: Mapping[str, str]) -> Given:
-    """`arguments` are without the program's name. Raises ConfigError."""
-    known = {flag.name: flag for flag in flags}
+    """Raises ConfigError, HelpRequested."""
+    known = list(flags)
     given = Given({}, [])
+    for flag, name, text in _split(known, arguments):
+        _take(given, flag, name, text, f"flag -{name}")
     _read_environment(known, environment, given)
-    known |= {flag.name: flag for flag in _QUESTIONS}
-    for name, value in _split(known, arguments):
-        if name in known:
-            given.values[known[name].field] = _parse(known[name], value, f"flag --{name}")
-        else:
-            given.warnings.append(f"flag --{name} {why_ignored(name)}")
-    asked = [question for question in (HELP, VERSION) if given.values.pop(question, False)]
-    return given._replace(question=asked[0]) if asked else given
+    return given
 
 
-def why_ignored(name: str) -> str | None:
-    """Why a flag that etcd has does nothing here; None for a flag that etcd does not have either."""
-    if any(fnmatchcase(name, pattern) for pattern in V3_ENGINE):
-        return "belongs to etcd's v3 engine and has no effect"
-    return f"has no effect: {WITHOUT_EFFECT[name]}" if name in WITHOUT_EFFECT else None
-
-
-def _read_environment(known: Mapping[str, Flag], environment: Mapping[str, str], given: Given) -> None:
-    for variable, value in sorted(environment.items()):
+def _read_environment(known: Sequence[Flag], environment: Mapping[str, str], given: Given) -> None:
+    on_command_line = frozenset(given.values)
+    for variable, text in sorted(environment.items()):
         name = variable.removeprefix(PREFIX).lower().replace("_", "-")
-        if not variable.startswith(PREFIX) or not value:
+        if not variable.startswith(PREFIX) or not text:
             continue
-        if name in known and variable.isupper():
-            given.values[known[name].field] = _parse(known[name], value, variable)
+        flag = _find(known, name) if variable.isupper() else None
+        if flag is None or flag.gone:
+            given.warnings.append(f"unrecognized environment variable {variable}")
+        elif name in on_command_line:
+            given.warnings.append(f"environment variable {variable} is ignored: --{name} is given")
         else:
-            reason = why_ignored(name)
-            given.warnings.append(f"{variable} {reason}" if reason else f"unrecognized environment variable {variable}")
+            _take(given, flag, name, text, variable)
 
 
-def _split(known: Mapping[str, Flag], arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Names with the texts of their values."""
+def _take(given: Given, flag: Flag, name: str, text: str, source: str) -> None:
+    try:
+        given.values[name] = flag.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"invalid value {quote(text)} for {source}: {error}") from None
+    if flag.ignored:
+        given.warnings.append(f"--{name} is ignored: {flag.ignored}")
+
+
+def _split(known: Sequence[Flag], arguments: Sequence[str]) -> Iterator[tuple[Flag, str, str]]:
+    """Flags with their names and the texts of their values, in order."""
     waiting = list(reversed(arguments))
     while waiting:
         argument = waiting.pop()
-        name, equals, value = _name(argument).partition("=")
-        _check_known(known, name)
-        if not equals:
-            value = _value(known.get(name), name, waiting)
-        yield name, value
+        if argument == "--" and not waiting:
+            return
+        name, equals, text = _name(argument if argument != "--" else waiting.pop(), argument == "--").partition("=")
+        flag = _known(known, name)
+        yield flag, name, text if equals else _value(flag, name, waiting)
 
 
-def _name(argument: str) -> str:
+def _name(argument: str, positional: bool) -> str:
     """A flag's argument without its dashes."""
     name = argument.removeprefix("-").removeprefix("-")
-    if name == argument or not name:
-        raise ConfigError(f'"{argument}" is not a valid flag')
+    if positional or name == argument or not name:
+        raise ConfigError(f"{quote(argument)} is not a valid flag{_hint_at_boolean(argument)}")
     if name[0] in "-=":
         raise ConfigError(f"bad flag syntax: {argument}")
     return name
 
 
-def _check_known(known: Mapping[str, Flag], name: str) -> None:
-    if name in known or why_ignored(name):
-        return
-    if name in RENAMED:
-        raise ConfigError(f"flag --{name} of etcd 0.4 is not supported any more: use {RENAMED[name]}")
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean --{nearest[0]}?)" if nearest else " (see --help)"
-    raise ConfigError(f"flag provided but not defined: --{name}{hint}")
+def _hint_at_boolean(argument: str) -> str:
+    return " (a boolean takes its value as --flag=value)" if argument in ("true", "false") else ""
 
 
-def _value(flag: Flag | None, name: str, waiting: list[str]) -> str:
+def _find(known: Sequence[Flag], name: str) -> Flag | None:
+    return next((flag for flag in known if flag.matches(name)), None)
+
+
+def _known(known: Sequence[Flag], name: str) -> Flag:
+    flag = _find(known, name)
+    if flag is None and name in ("help", "h"):
+        raise HelpRequested
+    if flag is None:
+        raise ConfigError(f"flag provided but not defined: -{name}{_hint_at_nearest(known, name)}")
+    if flag.gone:
+        raise ConfigError(f"flag -{name} is not supported any more: {flag.gone}")
+    return flag
+
+
+def _hint_at_nearest(known: Sequence[Flag], name: str) -> str:
+    names = [flag.name for flag in known if not flag.gone]
+    nearest = difflib.get_close_matches(name[:_LONGEST_GUESSED], names, n=1)
+    return f" (did you mean --{nearest[0]}?)" if nearest else ""
+
+
+def _value(flag: Flag, name: str, waiting: list[str]) -> str:
     """The value of a flag without `=`: the next argument, for those that need one."""
-    if flag is not None and flag.is_boolean:
+    if flag.parse is boolean:
         return "true"
-    if flag is None and (not waiting or waiting[-1].startswith("-")):
-        return ""
+    if flag.name.endswith("*") and (not waiting or waiting[-1].startswith("-")):
+        return ""  # perhaps a boolean
     if not waiting:
-        raise ConfigError(f"flag needs an argument: --{name}")
+        raise ConfigError(f"flag needs an argument: -{name}")
     return waiting.pop()
-
-
-def _parse(flag: Flag, value: str, source: str) -> Any:
-    try:
-        return flag.parse(value)
-    except ValueError as error:
-        raise ConfigError(f'invalid value "{value}" for {source}: {error}') from None

@@ -1,6 +1,6 @@
 """A URL that a member listens on or tells others: scheme, host and port, nothing else.
 
-Source of the rules and their texts: etcd's `pkg/types/urls.go`. Unix sockets are not served.
+Source of the rules and their texts: etcd 3.4's `pkg/types/urls.go` and `embed/config.go`. Unix sockets are not served.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ class Url(NamedTuple):
     scheme: str
     host: str
     port: int
+
+    @property
+    def text(self) -> str:
+        return str(self)
 
     @property
     def is_tls(self) -> bool:
@@ -45,10 +49,19 @@ def parse_url(text: str) -> Url:
 
 
 def parse_urls(text: str) -> tuple[Url, ...]:
-    """A list with commas, sorted as etcd sorts it: by text. Raises ValueError."""
+    """A list with commas, each URL once, sorted as etcd sorts it: by text. Raises ValueError."""
     if not text.strip():
         raise ValueError("no valid URLs given")
-    return tuple(sorted((parse_url(each.strip()) for each in text.split(",")), key=str))
+    return tuple(sorted({parse_url(each.strip()) for each in text.split(",")}, key=str))
+
+
+def parse_advertised_urls(text: str) -> tuple[Url, ...]:
+    """URLs to tell others, so they must name a host. Raises ValueError."""
+    urls = parse_urls(text)
+    for url in urls:
+        if not url.host:
+            raise ValueError(f"unexpected empty host ({url})")
+    return urls
 
 
 def parse_listen_urls(text: str) -> tuple[Url, ...]:
