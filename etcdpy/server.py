@@ -86,7 +86,6 @@ async def begin(config: Config, directory: DataDir) -> None:
     disk = RealDisk()
     if storage_exists(disk, directory.wal_dir):
         return
-    config.check_bootstrap()
     initial = InitialCluster(config.name, config.initial_cluster, config.initial_cluster_token)
     empty_state = EtcdStateMachine(Store()).dump()
     if config.initial_cluster_state == "new":
@@ -117,7 +116,7 @@ class Server:
         )
         self._storage = opened.storage
         self._identity = Identity(opened.metadata.cluster_id, opened.metadata.member_id, __version__)
-        self.store = Store(quirks=config.v2_quirks == "etcd")
+        self.store = Store(quirks=config.v2_quirks)
         self._state_machine = EtcdStateMachine(self.store)
         self._membership = Membership(opened.metadata.cluster_id)
         self._raw = self._make_raw(opened.snapshot.snapshot)
@@ -200,7 +199,7 @@ class Server:
         config, loop = self._config, asyncio.get_running_loop()
         service = Service(self.node, self.store, time.time)
         traffic = PeerTraffic(config.name, time.time_ns(), self.node, self._transport, loop.time, time.time_ns)
-        http = HttpConfig(config.cors_origins, config.max_request_bytes, config.v2_quirks == "etcd", config.fast_lane)
+        http = HttpConfig(config.cors, config.max_request_bytes, config.v2_quirks, config.fast_lane)
         peers = make_peer_listener(service, partial(peer_handler, self._transport))
         clients = make_client_listener(service, http, traffic)
         self._listeners = [clients, peers]
