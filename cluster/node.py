@@ -195,13 +195,18 @@ class ClusterNode:
             while not self.stopping:
                 await self._wakeup.wait()
                 self._wakeup.clear()
-                self._take_inputs()
-                while self._raw.has_ready() and not self.stopping:
-                    await self._process_one_ready()
-                    self._take_inputs()
+                await self.work()
         finally:
             self.stopping = True
             self._fail_everything(Stopped())
+
+    async def work(self) -> None:
+        """Takes in all that waits and processes one `Ready` after another until none is left. It awaits the storage
+        alone, so a simulator can drive it without an event loop; only one may be under way at a time."""
+        self._take_inputs()
+        while self._raw.has_ready() and not self.stopping:
+            await self._process_one_ready()
+            self._take_inputs()
 
     async def _process_one_ready(self) -> None:
         ready = self._raw.ready()

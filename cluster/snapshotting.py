@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from cluster.applier import Applier
@@ -41,8 +40,10 @@ class Snapshotting:
         conf_state: Callable[[], ConfState],
         snapshot_count: int,
         run_in_child: Callable[[Callable[[], None]], Coroutine[Any, Any, None]],
+        spawn: Callable[[Coroutine[Any, Any, None]], Awaitable[None]],
+        monotonic: Callable[[], float],
     ) -> None:
-        """`snapshot_count` is the number of applied commands after which a snapshot is due."""
+        """`snapshot_count` is the number of applied commands after which a snapshot is due. `spawn` begins a task."""
         self._applier = applier
         self._state_machine = state_machine
         self._storage = storage
@@ -50,9 +51,11 @@ class Snapshotting:
         self._conf_state = conf_state
         self._snapshot_count = snapshot_count
         self._run_in_child = run_in_child
+        self._spawn = spawn
+        self._monotonic = monotonic
         self._commands_at_last = 0
         self._not_before = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._task: Awaitable[None] | None = None
 
     def check(self) -> None:
         if self._task is None and self._is_due():
@@ -63,14 +66,13 @@ class Snapshotting:
         return commands >= self._snapshot_count or self._storage.bytes_since_snapshot >= MAX_LOG_BYTES
 
     def _begin(self) -> None:
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._not_before:
+        if self._monotonic() < self._not_before:
             return
         snapshot = Snapshot(self._applier.applied_index, self._applier.applied_term, self._conf_state())
         header, dump = self._applier.header(), self._state_machine.dump
         self._commands_at_last = self._applier.applied_commands
         written = self._run_in_child(lambda: self._snapshotter.write(snapshot, header, dump()))
-        self._task = loop.create_task(self._finish(snapshot, written))
+        self._task = self._spawn(self._finish(snapshot, written))
 
     async def _finish(self, snapshot: Snapshot, written: Coroutine[Any, Any, None]) -> None:
         fields = {"raft_index": snapshot.index}
@@ -79,7 +81,7 @@ class Snapshotting:
             self._storage.create_snapshot(snapshot)
             log.info("snapshot made", extra={"fields": fields})
         except ChildFailed as failure:  # a full disk, most likely: the log simply stays long until it works
-            self._not_before = asyncio.get_running_loop().time() + RETRY_SECONDS
+            self._not_before = self._monotonic() + RETRY_SECONDS
             log.warning("snapshot not made", extra={"fields": {**fields, "reason": str(failure)}})
         finally:
             self._task = None

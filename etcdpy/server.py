@@ -157,6 +157,8 @@ class Server:
             lambda: self._raw.conf_state,
             config.snapshot_count,
             run_in_child,
+            loop.create_task,
+            loop.time,
         )
         self._expiry = Expiry(self.node, self.store)
         self._seen_membership = -1
