@@ -200,7 +200,8 @@ class Transport:
         return None
 
     def _receive(self, sender: int, messages: Sequence[Message], size_bytes: int) -> None:
-        assert self._loop is not None
+        if self._loop is None:  # stopping, and the stream is about to be cut
+            return
         now = self._loop.time()
         follower = self.stats.follower(sender)
         appends = 0

@@ -426,3 +426,26 @@ def test_traffic_is_counted_on_both_sides(loop: str) -> None:
             assert 0 < follower.latency.current < 5000
 
     run_on(loop, test)
+
+
+def test_a_member_that_stops_takes_no_more_messages(loop: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with Cluster(one := Member(1), two := Member(2)) as cluster:
+            await cluster.connected()
+
+            async def flood() -> None:
+                while True:
+                    one.transport.send([append(1, 2, bytes(1000))])
+                    await asyncio.sleep(0)
+
+            flooding = asyncio.create_task(flood())
+            await eventually(lambda: two.received)
+            stopping = asyncio.create_task(two.transport.stop())
+            await asyncio.sleep(0)
+            received = len(two.received)
+            await stopping
+            flooding.cancel()
+            assert len(two.received) == received
+            assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+    run_on(loop, test)
