@@ -23,9 +23,11 @@ help:
 	@echo 'make conformance-record  ask a live etcd again for the answers that the scenarios expect'
 	@echo 'make bench               measure against etcd; make bench-quick ends in under two minutes'
 
-# Ctrl-C is honcho's 130 and is how this ends.
+# A honcho for each member, because one stops everything it runs as soon as a part of it ends.
 run: .venv/ready
-	@$(BIN)/honcho start || test $$? -eq 130
+	@trap 'kill $$honchos 2>/dev/null' INT TERM; \
+	for member in $$(sed -n 's/:.*//p' Procfile); do $(BIN)/honcho start $$member & honchos="$$honchos $$!"; done; \
+	wait || wait
 
 test: .venv/ready-dev
 	$(BIN)/python -m pytest

@@ -9,6 +9,7 @@ stand there: control characters are escaped, so nothing can forge a line or spea
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
@@ -17,7 +18,7 @@ import queue
 import re
 import select
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 STDERR = 2
@@ -89,7 +90,8 @@ class ThreadHandler(logging.Handler):
         self._descriptor = descriptor
         self._capacity_lines = capacity_lines
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._dropped = 0
+        self._dropped = 0  # in all: only `emit` writes it
+        self._told = 0  # how many of those the log has told: only the thread writes it
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
 
@@ -97,7 +99,15 @@ class ThreadHandler(logging.Handler):
         if self._lines.qsize() >= self._capacity_lines:
             self._dropped += 1
         else:
-            self._lines.put(self.format(record))
+            self._lines.put(self._format(record))
+
+    def _format(self, record: logging.LogRecord) -> str:
+        """A record that can't be formatted is a mistake of whoever logged it, and no reason for that one to stop."""
+        try:
+            return self.format(record)
+        except Exception as error:
+            fields = {"template": record.msg, "line": f"{record.pathname}:{record.lineno}", "error": repr(error)}
+            return self.format(_make_record(logging.ERROR, "log line not formatted", fields))
 
     def close(self) -> None:
         """Waits for what was logged to be written, but no longer than FLUSH_SECONDS."""
@@ -108,25 +118,19 @@ class ThreadHandler(logging.Handler):
     def _write_all(self) -> None:
         for line in iter(self._lines.get, None):
             self._write(line)
-            for notice in self._take_dropped():
-                self._write(notice)
+            if self._dropped > self._told:
+                self._tell_dropped(self._dropped)
 
-    def _take_dropped(self) -> Iterator[str]:
-        self.acquire()
-        dropped, self._dropped = self._dropped, 0
-        self.release()
-        if dropped:
-            record = logging.makeLogRecord({"name": __name__, "levelno": logging.WARNING, "msg": "log lines dropped"})
-            record.fields = {"count": dropped}
-            yield self.format(record)
+    def _tell_dropped(self, dropped: int) -> None:
+        fields = {"count": dropped - self._told}
+        self._told = dropped
+        self._write(self.format(_make_record(logging.WARNING, "log lines dropped", fields)))
 
     def _write(self, line: str) -> None:
         data = memoryview(line.encode(errors="backslashreplace") + b"\n")
-        try:
+        with contextlib.suppress(OSError):  # nobody is there to tell
             while data:
                 data = data[self._write_some(data) :]
-        except OSError:  # nobody is there to tell
-            self._dropped += 1
 
     def _write_some(self, data: memoryview) -> int:
         try:
@@ -134,6 +138,10 @@ class ThreadHandler(logging.Handler):
         except BlockingIOError:  # somebody who shares it has made it so
             select.select([], [self._descriptor], [])
             return 0
+
+
+def _make_record(level: int, message: str, fields: Mapping[str, Any]) -> logging.LogRecord:
+    return logging.makeLogRecord({"name": __name__, "levelno": level, "msg": message, "fields": fields})
 
 
 def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
