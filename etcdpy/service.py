@@ -89,11 +89,12 @@ class Service:
     def read(self, get: Get, done: Done) -> None:
         """A read as it was asked for: at once from the own state, or with `quorum` linearizable."""
         if get.quorum:
-            self.node.read_index(lambda failure: done(failure if failure is not None else self._got(get)))
+            self.node.read_index(lambda failure: done(failure if failure is not None else self.read_now(get)))
         else:
-            done(self._got(get))
+            done(self.read_now(get))
 
-    def _got(self, get: Get) -> Event | Exception:
+    def read_now(self, get: Get) -> Event | Exception:
+        """This member's own answer, possibly stale."""
         try:
             return self.get(get)
         except EtcdError as error:

@@ -6,9 +6,9 @@ that are not a request) it is handed with all bytes from that request on to aioh
 lanes call the same `Keys.handle` and `wire.encode`, so the lane never shows in an answer.
 
 Requests of one connection are answered one after another, as Go's server does, so what is pipelined sees what came
-before it. Heads are judged by httptools; since a client sends the same header lines again and again, the verdict on a
-block of them is remembered. Memory is bounded: a connection that sends ahead of its answers is not read any further,
-and one that does not read its answers gets no more of them and is cut off after `STALL_SECONDS`.
+before it. Heads are judged by httptools; since clients send the same heads again and again, verdicts are remembered.
+Memory is bounded: a connection that sends ahead of its answers is not read any further, and one that does not read its
+answers gets no more of them and is cut off after `STALL_SECONDS`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import httptools
 from etcdpy.commands import Watch
 from etcdpy.http.go_path import BadTarget, clean_path, parse_target
 from etcdpy.http.keys import Keys
-from etcdpy.http.parse import KEYS_PREFIX
+from etcdpy.http.parse import KEYS_PREFIX, KeysRequest
 from etcdpy.http.render import Response
 from etcdpy.http.wire import Framing, encode
 
@@ -32,20 +32,26 @@ STALL_SECONDS = 10.0
 MAX_HEAD_BYTES = 8 << 10
 MAX_BODY_BYTES = 64 << 10
 MAX_BUFFERED_BYTES = 256 << 10
-MAX_REMEMBERED_HEADS = 1024
+MAX_REMEMBERED_HEADS = 4096
+MAX_REMEMBERED_BYTES = 1024
 
-_REQUEST_LINE = re.compile(rb"(GET|PUT|POST|DELETE) (/v2/keys[!-~]*) HTTP/1\.1")
+_REQUEST_LINE = re.compile(rb"(GET|PUT|POST|DELETE) (/v2/keys[!-~]*) HTTP/1\.1\r\n")
 _PLAIN_HEADERS = frozenset(
     (b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"content-type", b"content-length")
 )
+_LENGTH = re.compile(rb"[0-9]{1,9}")
 _HOST = re.compile(rb"[A-Za-z0-9.:_\-\[\]]+")
 
 
-class PlainHead(NamedTuple):
-    """What matters of a block of header lines that has nothing special in it."""
+class PlainRequest(NamedTuple):
+    """What a head says that has nothing special in it. `meaning` is known at once where no body counts."""
 
+    method: str
+    path: str
+    query: str
     content_type: str | None
     content_length: int
+    meaning: KeysRequest | None
 
 
 class Lane:
@@ -65,25 +71,60 @@ class Lane:
         self.framing = Framing(cors=cors)
         self.max_body_bytes = min(MAX_BODY_BYTES, max_body_bytes)
         self.connections: set[FastLane] = set()
-        self._heads: dict[bytes, PlainHead | None] = {}
+        self._answers: list[tuple[asyncio.Transport, bytes]] = []
+        self._call_soon = asyncio.get_running_loop().call_soon
+        self._judged: dict[bytes, PlainRequest | None] = {}
 
     def __call__(self) -> FastLane:
         return FastLane(self)
+
+    def write(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Sends an answer at the end of this turn of the loop, with all others of the turn: a client on the same
+        machine is then woken once for many answers, which is most of what sending costs."""
+        if not self._answers:
+            self._call_soon(self.flush)
+        self._answers.append((transport, data))
+
+    def flush(self) -> None:
+        """Sends what waits."""
+        answers, self._answers = self._answers, []
+        for transport, data in answers:
+            transport.write(data)
 
     def close(self) -> None:
         """Ends the connections that are still here."""
         for connection in list(self.connections):
             connection.close()
 
-    def judge(self, header_lines: bytes) -> PlainHead | None:
-        """None for a block of header lines that is not plain."""
+    def judge(self, head: bytes) -> PlainRequest | None:
+        """The request that a whole head is, or None if it is not plain."""
         try:
-            return self._heads[header_lines]
+            return self._judged[head]
         except KeyError:
-            if len(self._heads) >= MAX_REMEMBERED_HEADS:
-                self._heads.clear()
-            verdict = self._heads[header_lines] = _judge(header_lines)
+            verdict = self._judge(head)
+            if len(head) <= MAX_REMEMBERED_BYTES:
+                if len(self._judged) >= MAX_REMEMBERED_HEADS:
+                    self._judged.clear()
+                self._judged[head] = verdict
             return verdict
+
+    def _judge(self, head: bytes) -> PlainRequest | None:
+        line = _REQUEST_LINE.match(head)
+        headers = _plain_headers(head) if line else None
+        if line is None or headers is None:
+            return None
+        method, target = line[1].decode("ascii"), line[2].decode("ascii")
+        try:
+            path, query = parse_target(target)
+        except BadTarget:
+            return None
+        length = int(headers.get(b"content-length", b"0"))
+        has_body = method in ("PUT", "POST")  # others are answered before their body has come
+        if not _is_clean_key(path) or length > (self.max_body_bytes if has_body else 0):
+            return None
+        content_type = headers[b"content-type"].decode("latin-1") if b"content-type" in headers else None
+        meaning = None if has_body else self.keys.meaning(method, path, query, content_type)
+        return PlainRequest(method, path, query, content_type, length, meaning)
 
 
 class _Headers:
@@ -96,33 +137,45 @@ class _Headers:
         self.found.append((name.lower(), value))
 
 
-def _judge(header_lines: bytes) -> PlainHead | None:
+def _plain_headers(head: bytes) -> dict[bytes, bytes] | None:
+    """The headers by lower-case name; None if there is something special, or something twice."""
     headers = _Headers()
     try:
-        httptools.HttpRequestParser(headers).feed_data(b"GET / HTTP/1.1\r\n" + header_lines + b"\r\n\r\n")
-    except httptools.HttpParserError:
+        httptools.HttpRequestParser(headers).feed_data(head)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
         return None
     values = dict(headers.found)
     if len(values) != len(headers.found) or not _PLAIN_HEADERS.issuperset(values):
-        return None  # something special, or something twice
-    if not _HOST.fullmatch(values.get(b"host", b"")):
         return None
-    content_type = values.get(b"content-type")
-    length = values.get(b"content-length", b"0")
-    if not length.isdigit() or len(length) > 9:
+    if not _HOST.fullmatch(values.get(b"host", b"")) or not _LENGTH.fullmatch(values.get(b"content-length", b"0")):
         return None
-    return PlainHead(None if content_type is None else content_type.decode("latin-1"), int(length))
+    return values
+
+
+def _is_clean_key(path: str) -> bool:
+    return (path == KEYS_PREFIX or path.startswith(KEYS_PREFIX + "/")) and clean_path(path) == path
 
 
 class FastLane(asyncio.Protocol):
     """One connection, as long as its requests are plain."""
 
-    __slots__ = ("_buffer", "_busy", "_deadline", "_is_paused", "_is_writable", "_lane", "_running", "_transport")
+    __slots__ = (
+        "_answering",
+        "_buffer",
+        "_busy",
+        "_deadline",
+        "_is_paused",
+        "_is_writable",
+        "_lane",
+        "_running",
+        "_transport",
+    )
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._transport: asyncio.Transport
         self._buffer = b""
+        self._answering = b""  # the buffer as it was when the request under way began
         self._busy = False  # a request is being answered
         self._running = False  # `_run` is on the stack
         self._is_writable = True
@@ -181,50 +234,33 @@ class FastLane(asyncio.Protocol):
     def _begin_next(self) -> bool:
         """Begins to answer the first request in the buffer. False if its body has not all come, or it is not ours."""
         buffer = self._buffer
-        line_end = buffer.find(b"\r\n")
-        head_end = buffer.find(b"\r\n\r\n")
-        line = _REQUEST_LINE.fullmatch(buffer, 0, line_end) if 0 <= head_end <= MAX_HEAD_BYTES else None
-        head = self._lane.judge(buffer[line_end + 2 : head_end]) if line else None
-        if line is None or head is None or head.content_length > self._limit(line[1]):
+        head_end = buffer.find(b"\r\n\r\n") + 4
+        request = self._lane.judge(buffer[:head_end]) if 4 <= head_end <= MAX_HEAD_BYTES else None
+        if request is None:
             self._hand_over()
             return False
-        body_end = head_end + 4 + head.content_length
-        if len(buffer) < body_end:
-            return False
-        return self._answer(line, head, buffer[head_end + 4 : body_end], body_end)
-
-    def _limit(self, method: bytes) -> int:
-        """How large a body may be here. Other methods than these are answered before their body has come."""
-        return self._lane.max_body_bytes if method in (b"PUT", b"POST") else 0
-
-    def _answer(self, line: re.Match[bytes], head: PlainHead, body: bytes, end: int) -> bool:
-        try:
-            path, query = parse_target(line[2].decode("ascii"))
-        except BadTarget:
-            path = query = ""
-        if not _is_key(path) or clean_path(path) != path:
-            self._hand_over()
+        method, path, query, content_type, length, meaning = request
+        end = head_end + length
+        if len(buffer) < end:
             return False
         self._busy = True
-        whole, self._buffer = self._buffer, self._buffer[end:]
-
-        def reply(answer: Response | Watch) -> None:
-            if isinstance(answer, Response):
-                self._reply(answer)
-            else:  # it has only been parsed, so the other lane may do that again
-                self._buffer = whole
-                self._hand_over()
-
-        self._lane.keys.handle(line[1].decode("ascii"), path, query, head.content_type, body, reply)
+        self._answering, self._buffer = buffer, buffer[end:]
+        if meaning is not None:
+            self._lane.keys.perform(method, meaning, self._reply)
+        else:
+            self._lane.keys.handle(method, path, query, content_type, buffer[head_end:end], self._reply)
         return True
 
-    def _reply(self, answer: Response) -> None:
-        if self._transport.is_closing():
-            return
-        self._transport.write(encode(answer, self._lane.date(), self._lane.framing))
-        self._busy = False
-        if self._buffer and not self._running:
-            self._run()
+    def _reply(self, answer: Response | Watch) -> None:
+        if type(answer) is Watch:  # it has only been parsed, so the other lane may do that again
+            self._buffer = self._answering
+            self._hand_over()
+        elif type(answer) is Response and not self._transport.is_closing():
+            self._answering = b""
+            self._lane.write(self._transport, encode(answer, self._lane.date(), self._lane.framing))
+            self._busy = False
+            if self._buffer and not self._running:
+                self._run()
 
     # The ends.
 
@@ -232,7 +268,8 @@ class FastLane(asyncio.Protocol):
         self._transport.close()
 
     def _hand_over(self) -> None:
-        """From here on the connection is aiohttp's."""
+        """From here on the connection is aiohttp's. What it writes comes after what was answered here."""
+        self._lane.flush()
         self._busy = True
         self._clear_deadline()
         self._lane.connections.discard(self)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from etcdpy.commands import Get, Watch
+from etcdpy.commands import Command, Get, Watch
 from etcdpy.errors import INVALID_FORM, EtcdError
 from etcdpy.http.go_form import MAX_FORM_BYTES
 from etcdpy.http.metrics import RequestMetrics
@@ -52,16 +52,30 @@ class Keys:
         except EtcdError as error:
             reply(self.refusal(error))
             return
-        if isinstance(request.operation, Watch):
-            reply(request.operation)
-        else:
-            self._perform(method, request, reply)
+        self.perform(method, request, reply)
 
-    def _perform(self, method: str, request: KeysRequest, reply: Reply) -> None:
+    def meaning(self, method: str, path: str, query: str, content_type: str | None) -> KeysRequest | None:
+        """What a request without a body means, to be given to `perform`; None if it is to be refused."""
+        try:
+            return parse_keys(method, path, query, content_type, b"", quirks=self._quirks)
+        except EtcdError:
+            return None
+
+    def perform(self, method: str, request: KeysRequest, reply: Reply) -> None:
+        """Answers a request that has been parsed; a watch is the caller's to serve."""
         operation, no_value = request
-        if type(operation) is Get and operation.quorum:
-            method = "QGET"
         begun = time.monotonic()
+        if type(operation) is Get and not operation.quorum:
+            self._metrics.received[method] += 1
+            reply(self._response(method, self._service.read_now(operation), no_value, begun))
+        elif isinstance(operation, Watch):
+            reply(operation)
+        else:
+            self._perform_later(method, operation, no_value, begun, reply)
+
+    def _perform_later(self, method: str, operation: Command | Get, no_value: bool, begun: float, reply: Reply) -> None:
+        if type(operation) is Get:
+            method = "QGET"
         self._metrics.received[method] += 1
 
         def done(result: Any) -> None:
@@ -75,7 +89,7 @@ class Keys:
         if type(operation) is Get:
             self._service.read(operation, done)
         else:
-            self._service.write(operation, done)  # type: ignore[arg-type]  # no Watch comes here
+            self._service.write(operation, done)  # type: ignore[arg-type]  # no Get comes here
 
     def _response(self, method: str, result: Any, no_value: bool, begun: float) -> Response:
         if type(result) is Event:
