@@ -208,7 +208,7 @@ def test_the_log_since_the_last_snapshot_is_measured() -> None:
 
 
 def test_old_files_are_removed_and_the_log_reaches_back_to_the_second_newest_snapshot() -> None:
-    driver = DurableDriver()
+    driver = DurableDriver(config=CONFIG._replace(segment_bytes=4096, segments_kept=1))
     for index in range(20, 201, 20):
         grown(index, driver)
         driver.create_snapshot(index - 3)

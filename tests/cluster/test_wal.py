@@ -178,6 +178,9 @@ def test_the_mark_of_a_snapshot_survives_its_release() -> None:
     wal = create(disk)
     for index in range(1, 60):
         wal.save(HardState(1, 2, index), [entry(index)])
+        wal.release(index - 1, keep=1)
+        if index > 1:
+            assert Mark(index - 1, 1, False) in reopen(disk.clone(), after=index).marks
         wal.save(None, [], Mark(index, 1, installed=False))
         wal.release(index, keep=1)
         assert reopen(disk.clone(), after=index).marks[-1] == Mark(index, 1, False)

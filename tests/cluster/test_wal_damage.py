@@ -203,6 +203,18 @@ def test_a_torn_tail_is_cut_off_and_a_copy_kept() -> None:
     assert [name for name in disk.paths() if ".torn-" in name] == [copy], "nothing of the torn tail is left in the log"
 
 
+def test_the_sectors_of_a_torn_save_do_not_come_back() -> None:
+    disk, starts = one_segment(4)
+    path = last_path(disk)
+    original = disk.content(path)
+    disk.put(path, original[: starts[-1]] + bytes(512) + original[starts[-1] + 512 :])
+    wal, _ = WAL.open(disk, DIR)
+    wal.save(None, [Entry(2, 4, 0, b"short")])
+    wal.close()
+    assert disk.content(path)[starts[-1] + 512 :].strip(b"\0") == b""
+    assert replay(disk).entries[-1] == Entry(2, 4, 0, b"short")
+
+
 def test_a_torn_copy_goes_with_its_segment() -> None:
     disk = built(1)[0].clone()
     disk.put(last_path(disk), disk.content(last_path(disk)).rstrip(b"\0")[:-1])
