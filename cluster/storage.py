@@ -280,7 +280,8 @@ def create_storage(
     pieces: Iterable[bytes],
 ) -> None:
     """A new member's files: the snapshot that it begins with, at index 0 or 1, then an empty log. The log comes last,
-    so that a crash in between leaves no member. Raises CorruptLog if only the log is missing, OSError, DiskFull, StorageFailed."""
+    so that a crash in between leaves no member. Raises CorruptLog if only the log is missing, OSError, DiskFull,
+    StorageFailed."""
     if first.index > LAST_FIRST_INDEX:
         raise ValueError(f"a member cannot begin at index {first.index}")
     snapshotter = Snapshotter(disk, snap_dir)
