@@ -72,6 +72,7 @@ class Lane:
         self.max_body_bytes = min(MAX_BODY_BYTES, max_body_bytes)
         self.connections: set[FastLane] = set()
         self._answers: list[tuple[asyncio.Transport, bytes]] = []
+        self._in_turn = False
         self._call_soon = asyncio.get_running_loop().call_soon
         self._judged: dict[bytes, PlainRequest | None] = {}
 
@@ -79,14 +80,18 @@ class Lane:
         return FastLane(self)
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Sends an answer at the end of this turn of the loop, with all others of the turn: a client on the same
-        machine is then woken once for many answers, which is most of what sending costs."""
-        if not self._answers:
-            self._call_soon(self.flush)
-        self._answers.append((transport, data))
+        """Sends an answer: the first one of a turn of the loop at once, the others together at its end. A client on the
+        same machine is then woken once for many answers, which is most of what sending costs."""
+        if self._in_turn:
+            self._answers.append((transport, data))
+            return
+        self._in_turn = True
+        self._call_soon(self.flush)
+        transport.write(data)
 
     def flush(self) -> None:
         """Sends what waits."""
+        self._in_turn = False
         answers, self._answers = self._answers, []
         for transport, data in answers:
             transport.write(data)
