@@ -23,10 +23,11 @@ help:
 	@echo 'make conformance-record  ask a live etcd again for the answers that the scenarios expect'
 	@echo 'make bench               measure against etcd; make bench-quick ends in under two minutes'
 
-# A honcho for each member, because one stops everything it runs as soon as a part of it ends.
+# A honcho for each member, because one stops all that it runs as soon as a part of it ends. Each in a session of its own,
+# because it must get one signal only, whoever else got it.
 run: .venv/ready
-	@trap 'kill $$honchos 2>/dev/null' INT TERM; \
-	for member in $$(sed -n 's/:.*//p' Procfile); do $(BIN)/honcho start $$member & honchos="$$honchos $$!"; done; \
+	@trap 'trap "" INT TERM; kill $$honchos 2>/dev/null' INT TERM; \
+	for member in $$(sed -n 's/:.*//p' Procfile); do setsid $(BIN)/honcho start $$member & honchos="$$honchos $$!"; done; \
 	wait || wait
 
 test: .venv/ready-dev
