@@ -56,6 +56,12 @@ class TooManyRequests(ClusterError):
     text = "etcdserver: too many requests"
 
 
+class NoSpace(ClusterError):
+    """This member's disk is full. Refused before it was proposed: it did not happen."""
+
+    text = "etcdserver: no space left on device"
+
+
 class RequestTooLarge(ClusterError):
     """Refused before it was proposed: it did not happen."""
 

@@ -26,7 +26,7 @@ from cluster.codec import (
     prefix_of,
     with_prefix,
 )
-from cluster.errors import ClusterError, RequestTimeout, RequestTimeoutLeaderFailure, Stopped, TooManyRequests
+from cluster.errors import ClusterError, NoSpace, RequestTimeout, RequestTimeoutLeaderFailure, Stopped, TooManyRequests
 from cluster.membership import Member, Membership, MembershipError
 from cluster.pending import Done, Pending, Waiting
 from cluster.reads import ReadDone, Reads
@@ -122,11 +122,19 @@ class ClusterNode:
     def propose(self, command: Any, done: Done) -> None:
         """Replicates one command; `done` gets the state machine's result, or a `ClusterError` once that cannot be
         known any more."""
-        if self.stopping or self._batching.full:
-            done(Stopped() if self.stopping else TooManyRequests())
+        refusal = self._refusal()
+        if refusal is not None:
+            done(refusal)
             return
         self._batching.ask(Asked(pack_value(command), done, self._monotonic()))
         self._wakeup.set()
+
+    def _refusal(self) -> ClusterError | None:
+        if self.stopping:
+            return Stopped()
+        if not self._storage.has_room:
+            return NoSpace()
+        return TooManyRequests() if self._batching.full else None
 
     def publish(self, member: Member, done: Done) -> None:
         """Tells the cluster this member's name and client URLs."""
@@ -160,6 +168,7 @@ class ClusterNode:
         """One heartbeat interval has passed. Ticks that come while the disk is slow count once: a late member is no
         dead leader."""
         self._ticked = True
+        self._expire()
         self._wakeup.set()
 
     def report_unreachable(self, member_id: int) -> None:
@@ -250,7 +259,6 @@ class ClusterNode:
         if self._ticked:
             self._ticked = False
             self._raw.tick()
-            self._expire()
         if self._raw.lead != NONE:
             self._deliver_waiting()
 
@@ -339,6 +347,7 @@ class ClusterNode:
     # The end of patience.
 
     def _expire(self) -> None:
+        """Not part of the task, which may be waiting for the disk: patience ends all the same."""
         now = self._monotonic()
         begun_before = now - self._config.request_timeout
         self._reads.ask_again(sent_before=now - self._config.election_timeout)

@@ -13,6 +13,10 @@ from raft.messages import Entry, HardState, Message, Ready, Snapshot
 
 
 class StoragePort(Protocol):
+    @property
+    def has_room(self) -> bool:
+        """False while the disk is full: then nothing new should be proposed."""
+
     def save(
         self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None, *, must_sync: bool
     ) -> Awaitable[None]:

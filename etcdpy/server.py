@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import random
 import secrets
@@ -38,6 +37,7 @@ from cluster.transport.handler import peer_handler
 from cluster.transport.handshake import Identity
 from cluster.transport.transport import Transport
 from etcdpy import __version__
+from etcdpy.collector import Collector
 from etcdpy.config import Config
 from etcdpy.expiry import Expiry
 from etcdpy.http.app import HttpConfig, Listener, make_client_listener, make_peer_listener
@@ -193,7 +193,6 @@ class Server:
         self._node_task = asyncio.create_task(self.node.run())
         self._node_task.add_done_callback(lambda _: self._told.set())
         self._tasks = [asyncio.create_task(self._tick_forever()), asyncio.create_task(self._publish())]
-        gc.freeze()  # what was loaded stays: the collector need not walk it again and again
         fields = {"member": f"{self._identity.member_id:x}", "cluster": f"{self._identity.cluster_id:x}"}
         log.info("member started", extra={"fields": {**fields, "name": self._config.name}})
 
@@ -212,11 +211,13 @@ class Server:
             log.info("listening for clients", extra={"fields": {"url": str(url)}})
 
     async def _tick_forever(self) -> None:
+        collector = Collector(time.monotonic)
         while True:
             await asyncio.sleep(self._config.heartbeat_interval_ms / 1000)
             self.node.tick()
             self._expiry.check()
             self._storage.probe()
+            collector.check()
 
     async def _publish(self) -> None:
         """Tells the cluster this member's name and client URLs, until it knows them."""

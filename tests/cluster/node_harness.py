@@ -59,11 +59,13 @@ class Disk:
 
     def __init__(self, voters: tuple[int, ...]) -> None:
         self.stored = MemoryStorage(ConfState(voters))
+        self.has_room = True
+        self.hangs: asyncio.Event | None = None
 
     async def save(
         self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None, *, must_sync: bool
     ) -> None:
-        await asyncio.sleep(0)
+        await (self.hangs.wait() if self.hangs is not None else asyncio.sleep(0))
         self.stored.save(hard_state, entries, snapshot)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from node_harness import Cluster, until
 
-from cluster.errors import RequestTimeout, Stopped
+from cluster.errors import NoSpace, RequestTimeout, Stopped
 from cluster.node import ClusterNode
 
 Answers = list[Any]
@@ -139,5 +139,38 @@ def test_stopping_answers_everybody_who_waits() -> None:
         assert isinstance(reads[0], Stopped)
         late = propose(leader, "late")
         assert isinstance(late[0], Stopped)
+
+    run(scenario)
+
+
+def test_a_member_whose_disk_is_full_refuses_writes_and_answers_reads() -> None:
+    async def scenario() -> None:
+        async with Cluster(3) as cluster:
+            leader = await cluster.elect()
+            disk = cluster.disks[leader.status.member_id]
+            disk.has_room = False
+            (refusal,) = propose(leader, "x")
+            assert isinstance(refusal, NoSpace)
+            done = read(leader)
+            await until(lambda: done)
+            assert done == [None]
+            disk.has_room = True
+            answers = propose(leader, "y")
+            await until(lambda: answers)
+            assert answers[0][1] == "y"
+
+    run(scenario)
+
+
+def test_requests_end_in_a_timeout_even_while_the_disk_hangs() -> None:
+    async def scenario() -> None:
+        async with Cluster(3, request_timeout=0.2) as cluster:
+            leader = await cluster.elect()
+            disk = cluster.disks[leader.status.member_id]
+            disk.hangs = asyncio.Event()
+            writes, reads = propose(leader, "x"), read(leader)
+            await until(lambda: writes and reads)
+            assert isinstance(writes[0], RequestTimeout)
+            disk.hangs.set()
 
     run(scenario)
