@@ -23,7 +23,10 @@ from .errors import BenchError
 from .tls import Certificates
 
 MEMBERS = 3
-START_SECONDS = 120.0
+START_SECONDS = 20.0
+RESTART_SECONDS = 120.0
+"""The longest start over data that is there already."""
+
 _POLL_SECONDS = 0.01
 
 
@@ -114,11 +117,12 @@ def plan(product: Product, directory: Path, certificates: Certificates | None = 
 def run(planned: Plan, *flags: str) -> Iterator[Cluster]:
     """Run a cluster until the `with` ends. BenchError if a member doesn't become healthy."""
     planned.directory.mkdir(parents=True, exist_ok=True)
+    limit = RESTART_SECONDS if _log(planned.directory, "m0").exists() else START_SECONDS
     members: list[Member] = []
     started = time.monotonic()
     try:
         members.extend(_start(planned, number, flags) for number in range(MEMBERS))
-        _wait_until_healthy(members, started + START_SECONDS)
+        _wait_until_healthy(members, started + limit)
         yield Cluster(tuple(members), time.monotonic() - started)
     finally:
         _stop([member.process for member in members])
@@ -158,7 +162,7 @@ def _wait_until_healthy(members: Sequence[Member], deadline: float) -> None:
             if member.process.poll() is not None:
                 raise BenchError(f"{member.name} ended with {member.process.returncode}:\n{_tail(member)}")
         if time.monotonic() > deadline:
-            raise BenchError(f"{waiting[0].name} is not healthy after {START_SECONDS:.0f} s:\n{_tail(waiting[0])}")
+            raise BenchError(f"{waiting[0].name} is not healthy in time:\n{_tail(waiting[0])}")
         time.sleep(_POLL_SECONDS)
         waiting = [member for member in waiting if not member.is_healthy()]
 
