@@ -1,0 +1,1 @@
+"""Deterministic simulation: the production code of a whole cluster in one thread, with one seed deciding everything."""

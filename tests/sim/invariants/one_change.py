@@ -1,0 +1,73 @@
+"""One configuration change at a time (thesis, section 4.1; Ongaro, raft-dev, July 2015): a leader appends a membership change
+only when every earlier one is committed and it has itself committed an entry of its term. Each configuration differs from
+the one before by one voter, and all members go through the same ones; the paper's majorities (section 6) overlap only then.
+A removed member never comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from raft.messages import ConfState, Entry, EntryType, Role
+
+CONF_CHANGE, LEADER = EntryType.CONF_CHANGE, Role.LEADER
+
+
+class OneChange:
+    def __init__(self, watch: Any) -> None:
+        self._watch = watch
+        self._world = watch.world
+        self._looked: dict[tuple[Any, int], int] = {}
+        self._configurations: dict[int, ConfState] = {}
+        self._current: dict[tuple[Any, int], ConfState] = {}
+        self._pending: dict[Any, list[int]] = {}
+        self._gone: set[int] = set()
+
+    def after_step(self, member: Any, raft: Any) -> None:
+        if raft.role == LEADER:
+            self._look_at_new_entries(member, raft)
+        current = raft.tracker.conf_state
+        key = (member, member.life)
+        before = self._current.get(key)
+        if before is not current:
+            self._current[key] = current
+            if before is not None and before != current:
+                self._changed(member, before, current)
+
+    def _look_at_new_entries(self, member: Any, raft: Any) -> None:
+        log, key = raft.log, (member, raft.term)
+        looked = self._looked.get(key, raft.term_start - 1)
+        if looked >= log.last_index:
+            return
+        self._looked[key] = log.last_index
+        for index in range(max(looked + 1, log.first_index), log.last_index + 1):
+            entry = log.entries(index, index + 1, 1)[0]
+            if entry.type == CONF_CHANGE:
+                self._appended(member, raft, entry)
+
+    def _appended(self, member: Any, raft: Any, entry: Entry) -> None:
+        if not raft.committed_in_term:
+            text = f"{member} appends a change at {entry.index} before it committed anything in term {raft.term}"
+            self._world.fail("one change", text)
+        log = raft.log
+        for index in range(max(log.commit + 1, log.first_index), entry.index):
+            if log.entries(index, index + 1, 1)[0].type == CONF_CHANGE:
+                self._world.fail("one change", f"{member} appends a change at {entry.index} while {index} is pending")
+
+    def applying(self, member: Any, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if entry.type == CONF_CHANGE:
+                self._pending.setdefault(member, []).append(entry.index)
+
+    def _changed(self, member: Any, before: ConfState, current: ConfState) -> None:
+        pending = self._pending.pop(member, [])
+        if len(pending) == 1:
+            known = self._configurations.setdefault(pending[0], current)
+            if known != current:
+                self._world.fail("one change", f"{member} makes {current} of entry {pending[0]}, another member {known}")
+            if len(set(before.voters) ^ set(current.voters)) > 1:
+                self._world.fail("one change", f"{member}: {before} became {current} at once")
+        self._gone |= member.membership.removed
+        back = self._gone & set(current.voters + current.learners) & member.membership.removed
+        if back:
+            self._world.fail("one change", f"{member}: removed members {back} are back")

@@ -1,0 +1,408 @@
+"""One member: the production parts joined as `etcdpy.server` joins them, over a simulated disk, network and clock.
+
+Its work is a coroutine that waits only for the disk. It is driven by `send(None)`, so the member can be stopped, cut off
+from power or paused at every await, and, by the disk, at every call within.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from cluster.applier import Applier, SnapshotContent
+from cluster.bootstrap import InitialCluster, create_first_member, create_joining_member
+from cluster.clock import ClusterClock
+from cluster.disk import DataCorrupt, DiskFull, StorageFailed
+from cluster.forked import ChildFailed
+from cluster.membership import Member, Membership
+from cluster.node import ClusterNode, NodeConfig
+from cluster.pending import Pending
+from cluster.snapshotter import Snapshotter
+from cluster.snapshotting import Snapshotting
+from cluster.state_machine import Position
+from cluster.storage import StorageConfig, open_storage
+from cluster.syncer import InlineSyncer
+from etcdpy.expiry import Expiry
+from etcdpy.service import Service
+from etcdpy.state_machine import EtcdStateMachine
+from etcdpy.store.store import Store
+from raft.config import Config as RaftConfig
+from raft.messages import Entry, Message, Role, Snapshot
+from raft.rawnode import RawNode
+
+from .clock import MemberClock
+from .disk import PowerCut, SimDisk
+from .durable import DurableLog
+
+if TYPE_CHECKING:
+    from .world import World
+
+WAL_DIR, SNAP_DIR = "/member/wal", "/member/snap"
+MILLISECOND = 1_000_000
+SECOND = 1000 * MILLISECOND
+DISK_FULL_PAUSE_NS = 100 * MILLISECOND
+
+RUNNING, DOWN, REMOVED, LOST = "running", "down", "removed", "lost"
+"""`lost`: it refuses to start, and an operator has to replace it."""
+
+
+@dataclass(frozen=True)
+class _Directory:
+    """What `cluster.bootstrap` needs of a data directory."""
+
+    wal_dir: str = WAL_DIR
+    snap_dir: str = SNAP_DIR
+
+
+class DiskFullPause:
+    """Yields its length, where everything else yields None."""
+
+    def __await__(self) -> Generator[int, None, None]:
+        yield DISK_FULL_PAUSE_NS
+
+
+class WatchedStateMachine(EtcdStateMachine):
+    """Tells the world what was applied, with what result."""
+
+    def __init__(self, store: Store, tell: Callable[[Sequence[Any], Position, Sequence[Any]], None]) -> None:
+        super().__init__(store)
+        self._tell = tell
+
+    def apply(self, commands: Sequence[Any], position: Position) -> list[Any]:
+        results = super().apply(commands, position)
+        self._tell(commands, position, results)
+        return results
+
+
+class WatchedApplier(Applier):
+    """Tells the world what is about to be applied, and which snapshot was taken in."""
+
+    tell_applying: Callable[[Sequence[Entry]], None]
+    tell_restored: Callable[[Snapshot], None]
+
+    def apply(self, committed_entries: Sequence[Entry]) -> None:
+        if committed_entries:
+            self.tell_applying(committed_entries)
+        super().apply(committed_entries)
+
+    def restore(self, snapshot: Snapshot | None) -> None:
+        super().restore(snapshot)
+        if snapshot is not None:
+            self.tell_restored(snapshot)
+
+
+class SimTransport:
+    """`TransportPort` of one life of a member."""
+
+    def __init__(self, member: SimMember) -> None:
+        self._member: SimMember | None = member
+        self.peers: set[int] = set()
+
+    def cut(self) -> None:
+        self._member = None
+
+    def send(self, messages: Iterable[Message]) -> None:
+        member = self._member
+        if member is None:
+            return
+        for message in messages:
+            member.world.watch.sending(member, message)
+            if message.to in self.peers:
+                member.world.network.send(member, message)
+
+
+class SimMember:
+    """`life` counts its starts. What belongs to one life is made by `_boot` and dropped by `_die`."""
+
+    node: ClusterNode
+    raw: RawNode
+    store: Store
+    applier: WatchedApplier
+    service: Service
+    membership: Membership
+    transport: SimTransport
+    snapshotter: Snapshotter
+
+    def __init__(self, world: World, member: Member, short: str, clock: MemberClock) -> None:
+        self.world = world
+        self.id = member.id
+        self.name = member.name
+        self.peer_urls = member.peer_urls
+        self.short = short
+        self.clock = clock
+        self.random = Random(f"{world.seed}/member/{short}")
+        self.disk = SimDisk(Random(f"{world.seed}/disk/{short}"))
+        self.durable = DurableLog(self.disk, WAL_DIR, SNAP_DIR)
+        self.state = DOWN
+        self.life = 0
+        self.paused_until = 0
+        self.rotten = False
+        self.disk_delay_ns = 1
+        self._work: Coroutine[Any, Any, None] | None = None
+        self._receiving: list[Any] = []
+
+    def __str__(self) -> str:
+        return self.short
+
+    # Files of a new member.
+
+    def create_first(self, initial: InitialCluster) -> None:
+        create_first_member(self.disk, _Directory(), initial, self._empty_state())  # type: ignore[arg-type]
+
+    def create_joining(self, initial: InitialCluster, cluster: Membership) -> None:
+        create_joining_member(self.disk, _Directory(), initial, cluster, self._empty_state())  # type: ignore[arg-type]
+
+    def _empty_state(self) -> Iterable[bytes]:
+        return EtcdStateMachine(Store()).dump()
+
+    # Life and death.
+
+    def start(self) -> None:
+        if self.state != DOWN:
+            return
+        try:
+            self._boot()
+        except PowerCut:
+            self.crash(power=True)
+        except (StorageFailed, DiskFull, OSError) as failure:
+            self.world.trace(f"{self} cannot start: {type(failure).__name__}")
+            self.crash(power=False)
+        except DataCorrupt as damage:
+            self.world.trace(f"{self} refuses to start: {type(damage).__name__}")
+            self._be_lost(damage)
+        else:
+            self.world.started(self)
+
+    def _be_lost(self, damage: DataCorrupt) -> None:
+        if not self.rotten:
+            self.world.fail("no damage without a cause", f"{self}: {damage}")
+        self.disk.kill_process()
+        self.state = LOST
+
+    def _boot(self) -> None:
+        world, plan = self.world, self.world.plan
+        self.durable.reset()
+        self.durable.advance()
+        opened = open_storage(
+            self.disk,
+            WAL_DIR,
+            SNAP_DIR,
+            InlineSyncer(),
+            DiskFullPause,
+            StorageConfig(plan.segment_bytes, 2, 3, plan.catch_up_entries),
+        )
+        world.watch.recovered(self, opened.storage)
+        self.storage = opened.storage
+        self.snapshotter = Snapshotter(self.disk, SNAP_DIR)
+        self.store = Store(history_capacity=plan.history_capacity)
+        state_machine = WatchedStateMachine(
+            self.store, lambda commands, position, results: world.watch.applied(self, commands, position, results)
+        )
+        self.membership = Membership(opened.metadata.cluster_id)
+        self.raw = RawNode(plan.raft_config(self.id, self.random, opened.snapshot.snapshot.index), opened.storage)
+        pending = Pending()
+        self.applier = WatchedApplier(
+            state_machine, self.membership, pending, self.raw.apply_conf_change, self._read_snapshot
+        )
+        self.applier.tell_applying = lambda entries: world.watch.applying(self, entries)
+        self.applier.tell_restored = lambda snapshot: world.watch.restored(self, snapshot)
+        self.transport = SimTransport(self)
+        self.state = RUNNING
+        self.life += 1
+        self.applier.restore(opened.snapshot.snapshot)
+        cluster_clock = ClusterClock(
+            lambda: self.clock.monotonic_ns(world.now), lambda: self.clock.wall_ns(world.now)
+        )
+        cluster_clock.not_before(self.applier.stamp_ns)
+        self.cluster_clock = cluster_clock
+        self.node = ClusterNode(
+            NodeConfig(self.id, plan.election_ticks * plan.tick_ns / SECOND, plan.request_timeout_ns / SECOND),
+            self.raw,
+            opened.storage,
+            self.transport,
+            self.applier,
+            self.membership,
+            pending,
+            cluster_clock,
+            self._ids(),
+            self._monotonic,
+            self._applied,
+        )
+        self.service = Service(self.node, self.store, lambda: self.clock.wall_ns(world.now) / SECOND)
+        self.snapshotting = Snapshotting(
+            self.applier,
+            state_machine,
+            opened.storage,
+            self.snapshotter,
+            lambda: self.raw.conf_state,
+            plan.snapshot_count,
+            self._run_in_child,
+            self._spawn,
+            self._monotonic,
+        )
+        self.expiry = Expiry(self.node, self.store)
+        self._seen_membership = -1
+        self._sync_peers()
+
+    def _monotonic(self) -> float:
+        return self.clock.monotonic_ns(self.world.now) / SECOND
+
+    def _ids(self) -> Callable[[], int]:
+        state = self.random.getrandbits(64)
+
+        def next_id() -> int:
+            nonlocal state
+            state = (state + 1) % (1 << 64)
+            return state
+
+        return next_id
+
+    def crash(self, *, power: bool) -> None:
+        """The process ends here and now; with `power`, the machine does."""
+        if self.state in (REMOVED, LOST):
+            return
+        self._die()
+        self.state = DOWN
+        if power:
+            self.disk.cut_power()
+        else:
+            self.disk.kill_process()
+
+    def retire(self) -> None:
+        """It was removed, knows it, and has stopped."""
+        if self.state == RUNNING:
+            self._die()
+            self.state = REMOVED
+
+    def _die(self) -> None:
+        if self.state != RUNNING:
+            return
+        self.state = DOWN
+        self.transport.cut()
+        work, self._work = self._work, None
+        if work is not None:
+            try:
+                work.close()
+            except ValueError:
+                pass  # it dies within its own work, which unwinds by itself
+        self.world.died(self)
+
+    # Work.
+
+    @property
+    def is_leader(self) -> bool:
+        return self.state == RUNNING and self.raw.role == Role.LEADER
+
+    def wake(self) -> None:
+        """Something waits to be taken in. While a save is under way, it waits for that."""
+        if self.state == RUNNING and self._work is None:
+            self._work = self.node.work()
+            self._drive()
+
+    def _drive(self) -> None:
+        """On to the next await, or to the end."""
+        work = self._work
+        assert work is not None
+        try:
+            wait = work.send(None)
+        except StopIteration:
+            self._work = None
+        except PowerCut:
+            self._work = None
+            self.world.trace(f"{self} loses power in its work")
+            self.world.crashed(self, power=True)
+            return
+        except (StorageFailed, DiskFull) as failure:
+            self._work = None
+            self.world.trace(f"{self} stops: {type(failure).__name__}")
+            self.world.crashed(self, power=False)
+            return
+        else:
+            delay = self.world.disk_delay(self) if wait is None else wait
+            self.world.after(delay, "disk", self, self._resume, self.life)
+        self.world.watch.after_step(self)
+
+    def _resume(self, life: int) -> None:
+        if self.life == life and self._work is not None:
+            self._drive()
+
+    def receive(self, message: Message) -> None:
+        self.node.receive(message)
+        self.wake()
+
+    def tick(self) -> None:
+        self.node.tick()
+        self.expiry.check()
+        self.storage.probe()
+        self.wake()
+
+    def guarded(self, work: Callable[[], None]) -> None:
+        """Runs what touches this member's disk outside its main work."""
+        try:
+            work()
+        except PowerCut:
+            self.world.trace(f"{self} loses power")
+            self.world.crashed(self, power=True)
+
+    def _applied(self) -> None:
+        if self.membership.version != self._seen_membership:
+            self._sync_peers()
+        if self.id in self.membership.removed and self.raw.role != Role.LEADER:
+            self.world.after(1, "removed", self, self._be_removed, self.life)
+        self.snapshotting.check()
+
+    def _be_removed(self, life: int) -> None:
+        if self.life == life and self.state == RUNNING:
+            self.world.trace(f"{self} is removed and stops")
+            self.retire()
+
+    def _sync_peers(self) -> None:
+        self._seen_membership = self.membership.version
+        self.transport.peers = {member.id for member in self.membership.members} - {self.id} - self.membership.removed
+
+    # Snapshots.
+
+    def _read_snapshot(self, snapshot: Snapshot) -> SnapshotContent:
+        reader = self.snapshotter.open_reader(snapshot)
+        return SnapshotContent(reader.header, reader.pieces())
+
+    def _run_in_child(self, work: Callable[[], None]) -> Coroutine[Any, Any, None]:
+        """The child does everything at once, as its memory is that of this moment; its end is known later."""
+        status = 0
+        if self.world.kills_child(self):
+            status = -9
+        else:
+            try:
+                work()
+            except OSError as error:
+                status = error.errno or 1
+            except (DiskFull, StorageFailed):
+                status = 1
+        return _end_of_child(status)
+
+    def _spawn(self, task: Coroutine[Any, Any, None]) -> Any:
+        self.world.after(self.world.disk_delay(self), "child", self, self._drive_task, task, self.life)
+        return task
+
+    def _drive_task(self, task: Coroutine[Any, Any, None], life: int) -> None:
+        if self.life != life or self.state != RUNNING:
+            task.close()
+            return
+        try:
+            task.send(None)
+        except StopIteration:
+            return
+        self._spawn(task)
+
+
+async def _end_of_child(status: int) -> None:
+    await _Turn()
+    if status:
+        raise ChildFailed(status)
+
+
+class _Turn:
+    def __await__(self) -> Generator[None, None, None]:
+        yield
