@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from cluster.tls import Tls
 
 MAX_HEAD_BYTES = 16 << 10
 DEAD_AFTER_MS = 5000
@@ -49,11 +50,11 @@ async def request(
     headers: Mapping[str, str],
     *,
     expect: int,
-    ssl_context: ssl.SSLContext | None,
+    tls: Tls | None,
 ) -> Connection:
     """Connects to a peer URL, sends a request head and returns the connection once the peer answered `expect`. Raises
     DialError for any other outcome; nothing stays open then. Bound it with `asyncio.timeout`."""
-    connection = await _connect(url, ssl_context)
+    connection = await _connect(url, tls)
     try:
         lines = [
             f"{method} {path} HTTP/1.1",
@@ -86,20 +87,25 @@ async def read_head(reader: asyncio.StreamReader) -> tuple[int, str]:
         raise DialError(describe(error)) from None
 
 
-async def _connect(url: str, ssl_context: ssl.SSLContext | None) -> Connection:
+async def _connect(url: str, tls: Tls | None) -> Connection:
     try:
         parts = urlsplit(url)
-        tls = parts.scheme == "https"
-        if tls and ssl_context is None:
+        is_tls = parts.scheme == "https"
+        if is_tls and tls is None:
             raise DialError("https peer URL, but no TLS configured")
+        context = tls.dialling() if tls and is_tls else None
         async with asyncio.timeout(CONNECT_SECONDS):
-            reader, writer = await asyncio.open_connection(
-                parts.hostname, parts.port, ssl=ssl_context if tls else None, limit=MAX_HEAD_BYTES
+            connection = Connection(
+                *await asyncio.open_connection(parts.hostname, parts.port, ssl=context, limit=MAX_HEAD_BYTES)
             )
     except (OSError, ValueError) as error:
         raise DialError(describe(error)) from None
-    tune(writer.get_extra_info("socket"))
-    return Connection(reader, writer)
+    tune(connection.writer.get_extra_info("socket"))
+    reason = tls.judge_server(connection.writer.get_extra_info("ssl_object")) if tls and is_tls else None
+    if reason is not None:
+        connection.abort()
+        raise DialError(reason)
+    return connection
 
 
 def tune(sock: socket.socket) -> None:

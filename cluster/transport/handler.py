@@ -35,7 +35,7 @@ def peer_handler(transport: Transport, extra: Handler) -> Handler:
 async def _stream(transport: Transport, request: web.BaseRequest) -> web.StreamResponse:
     if request.method != "GET" or request.headers.get("Upgrade", "").lower() != UPGRADE:
         return _refuse(Refusal(400, "not a raft stream request"))
-    verdict = transport.judge(request.headers, request.remote)
+    verdict = transport.judge(request.headers, request.remote, request.get_extra_info("peercert"))
     if isinstance(verdict, Refusal):
         return _refuse(verdict)
     response = web.StreamResponse(status=101, headers={"Connection": "Upgrade", "Upgrade": UPGRADE})
@@ -52,7 +52,7 @@ async def _snapshot(transport: Transport, request: web.BaseRequest) -> web.Strea
     length = request.content_length
     if request.method != "POST" or length is None:
         return _refuse(Refusal(400, "not a snapshot request"))
-    verdict = transport.judge(request.headers, request.remote)
+    verdict = transport.judge(request.headers, request.remote, request.get_extra_info("peercert"))
     if isinstance(verdict, Refusal):
         return _refuse(verdict)
     failure = await transport.receive_snapshot(verdict, _Body(request), length)

@@ -12,9 +12,9 @@ import asyncio
 import contextlib
 import logging
 import random
-import ssl
 from collections.abc import Callable, Sequence
 
+from cluster.tls import Tls
 from cluster.transport.dial import Connection, DialError, describe, request
 from cluster.transport.frame import PING, FrameError, encode_frame
 from cluster.transport.handshake import STREAM_PATH, UPGRADE, Identity, request_headers
@@ -46,7 +46,7 @@ class Peer:
         identity: Identity,
         *,
         stats: TransportStats,
-        ssl_context: ssl.SSLContext | None,
+        tls: Tls | None,
         random: random.Random,
         on_unreachable: Callable[[], None],
         on_refused: Callable[[int], None],
@@ -57,7 +57,7 @@ class Peer:
         self.dropped = 0
         self._identity = identity
         self._stats = stats
-        self._ssl_context = ssl_context
+        self._tls = tls
         self._random = random
         self._on_unreachable = on_unreachable
         self._on_refused = on_refused
@@ -145,7 +145,7 @@ class Peer:
         }
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
-                return await request(url, "GET", STREAM_PATH, headers, expect=101, ssl_context=self._ssl_context)
+                return await request(url, "GET", STREAM_PATH, headers, expect=101, tls=self._tls)
         except DialError as error:
             self._say_once(url, error.status, str(error))
             if error.status:

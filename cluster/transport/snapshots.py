@@ -13,12 +13,12 @@ Files are behind two ports whose methods may block; they are called in worker th
 from __future__ import annotations
 
 import asyncio
-import ssl
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import BinaryIO, ParamSpec, Protocol, TypeVar
 
+from cluster.tls import Tls
 from cluster.transport.dial import Connection, DialError, describe, read_head, request
 from cluster.transport.frame import LENGTH_BYTES, FrameError, decode_message, encode_frame
 from cluster.transport.handshake import SNAPSHOT_PATH, Identity, request_headers
@@ -71,7 +71,7 @@ async def send_snapshot(
     urls: Sequence[str],
     identity: Identity,
     files: SnapshotFiles,
-    ssl_context: ssl.SSLContext | None,
+    tls: Tls | None,
 ) -> None:
     """Returns when the receiver has the snapshot on its disk. Raises SnapshotError."""
     assert message.snapshot is not None
@@ -79,7 +79,7 @@ async def send_snapshot(
         with await _opened(partial(files.open, message.snapshot), lambda opened: opened.close()) as file:
             size = await _in_thread(file.seek, 0, 2)
             await _in_thread(file.seek, 0)
-            connection = await _connect(message, size, urls, identity, ssl_context)
+            connection = await _connect(message, size, urls, identity, tls)
             try:
                 await _send_body(connection, message, file, size)
             finally:
@@ -88,9 +88,7 @@ async def send_snapshot(
         raise SnapshotError(describe(error)) from error
 
 
-async def _connect(
-    message: Message, size: int, urls: Sequence[str], identity: Identity, ssl_context: ssl.SSLContext | None
-) -> Connection:
+async def _connect(message: Message, size: int, urls: Sequence[str], identity: Identity, tls: Tls | None) -> Connection:
     headers = {
         **request_headers(identity, message.to),
         "Content-Type": "application/octet-stream",
@@ -101,7 +99,7 @@ async def _connect(
     for url in urls:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                return await request(url, "POST", SNAPSHOT_PATH, headers, expect=100, ssl_context=ssl_context)
+                return await request(url, "POST", SNAPSHOT_PATH, headers, expect=100, tls=tls)
         except (DialError, TimeoutError) as error:
             failure = error
     raise failure

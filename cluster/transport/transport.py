@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from cluster.certificate import Certificate, names_one_of
+from cluster.tls import Tls
 from cluster.transport.handshake import GONE, Identity, Refusal, judge
 from cluster.transport.inbound import InboundStream
 from cluster.transport.peer import Peer
@@ -47,7 +48,7 @@ class Transport:
         snapshots: SnapshotFiles,
         random: random.Random,
         removed: Iterable[int] = (),
-        ssl_context: ssl.SSLContext | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self.identity = identity
         self.stats = TransportStats()
@@ -58,7 +59,7 @@ class Transport:
         self._snapshots = snapshots
         self._random = random
         self._removed = set(removed)
-        self._ssl_context = ssl_context
+        self._tls = tls
         self._peers: dict[int, Peer] = {}
         self._streams: dict[int, asyncio.Task[None]] = {}
         self._inbound: dict[int, InboundStream] = {}
@@ -84,7 +85,7 @@ class Transport:
             urls,
             self.identity,
             stats=self.stats,
-            ssl_context=self._ssl_context,
+            tls=self._tls,
             random=self._random,
             on_unreachable=lambda: self._soon(self._on_unreachable, member_id),
             on_refused=self._refused_by_peer,
@@ -142,7 +143,7 @@ class Transport:
         peer = self._peers.get(message.to)
         if peer is None or message.to in self._sending:
             return
-        task = loop.create_task(send_snapshot(message, peer.urls, self.identity, self._snapshots, self._ssl_context))
+        task = loop.create_task(send_snapshot(message, peer.urls, self.identity, self._snapshots, self._tls))
         self._sending[message.to] = task
         task.add_done_callback(lambda task: self._end_snapshot(message.to, task))
 
@@ -158,11 +159,16 @@ class Transport:
 
     # Receiving (called by handler.py)
 
-    def judge(self, headers: Mapping[str, str], remote: str | None) -> int | Refusal:
-        """Which member calls, or why it is refused. A caller that keeps trying is logged once."""
+    def judge(
+        self, headers: Mapping[str, str], remote: str | None, certificate: Certificate | None = None
+    ) -> int | Refusal:
+        """Which member calls, or why it is refused. A caller that keeps trying is logged once. `certificate` is the
+        one that it had to show, if it had to: the authority's word is not enough, it must name the member's host."""
         if self._loop is None:
             return Refusal(503, "not running")
         verdict = judge(headers, self.identity, self._peers, self._removed)
+        if certificate and isinstance(verdict, int) and not names_one_of(certificate, self._peers[verdict].urls):
+            verdict = Refusal(403, "certificate does not name the host of the member")
         if isinstance(verdict, Refusal) and len(self._refused) < MAX_REFUSED_LOGGED:
             if (remote, verdict.status) not in self._refused:
                 log.warning("peer refused", extra={"fields": {"remote": remote, "reason": verdict.reason}})

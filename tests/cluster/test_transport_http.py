@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import json
 import ssl
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import BOTH_ENDS, Authority
 from transport_harness import (
     LOOPS,
     Cluster,
@@ -23,6 +19,8 @@ from transport_harness import (
     run_on,
     snap,
 )
+
+from cluster.tls import Tls
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -59,61 +57,15 @@ def test_a_refused_caller_that_keeps_trying_is_one_line_in_the_log(loop: str, ca
     run_on(loop, test)
 
 
-class Authority:
-    """A throw-away CA; `issue` gives a certificate and key file for 127.0.0.1."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder, self.name = folder, name
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.certificate = self._sign(name, self.key.public_key(), is_ca=True)
-        self.path = folder / f"{name}.pem"
-        self.path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-
-    def _sign(self, name: str, public_key: ec.EllipticCurvePublicKey, *, is_ca: bool) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
-        issuer, subject = (x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, n)]) for n in (self.name, name))
-        builder = (
-            x509.CertificateBuilder(issuer, subject, public_key, x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(is_ca, None), critical=True)
-        )
-        if not is_ca:
-            address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-            builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        return builder.sign(self.key, hashes.SHA256())
-
-    def issue(self, name: str) -> tuple[Path, Path]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        pem = serialization.Encoding.PEM
-        files = self.folder / f"{name}.pem", self.folder / f"{name}-key.pem"
-        files[0].write_bytes(self._sign(name, key.public_key(), is_ca=False).public_bytes(pem))
-        files[1].write_bytes(
-            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-        )
-        return files
-
-
-def contexts(authority: Authority, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """For listening (a client certificate is asked for) and for dialling."""
-    files = authority.issue(name)
-    listen = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.path)
-    listen.verify_mode = ssl.CERT_REQUIRED
-    dial = ssl.create_default_context(cafile=authority.path)
-    for context in (listen, dial):
-        context.load_cert_chain(*files)
-    return listen, dial
+def mutual(authority: Authority, name: str, **changes: object) -> Tls:
+    return Tls(authority.tls_config(authority.issue(name), **changes))
 
 
 def test_everything_works_over_mutual_tls(loop: str, tmp_path: Path) -> None:
     authority = Authority(tmp_path, "ca")
 
     async def test() -> None:
-        one, two = (
-            Member(n, listen_tls=listen, dial_tls=dial)
-            for n in (1, 2)
-            for listen, dial in [contexts(authority, f"m{n}")]
-        )
+        one, two = (Member(n, tls=mutual(authority, f"m{n}")) for n in (1, 2))
         async with Cluster(one, two) as cluster:
             await cluster.connected()
             batch = [append(1, 2, bytes(50_000), n) for n in range(20)]
@@ -129,17 +81,33 @@ def test_everything_works_over_mutual_tls(loop: str, tmp_path: Path) -> None:
     run_on(loop, test)
 
 
-@pytest.mark.parametrize("caller", ["plain", "no certificate", "other authority"])
-def test_a_caller_without_our_authoritys_certificate_stays_outside(loop: str, caller: str, tmp_path: Path) -> None:
+INTRUDERS = {
+    "plain": lambda ours, theirs: mutual(ours, "two"),
+    "no certificate": lambda ours, theirs: NoCertificate(ours.tls_config(ours.issue("two"))),
+    "other authority": lambda ours, theirs: Tls(ours.tls_config(theirs.issue("two"))),
+    "expired": lambda ours, theirs: Tls(ours.tls_config(ours.expired("two"))),
+    "not yet valid": lambda ours, theirs: Tls(ours.tls_config(ours.not_yet_valid("two"))),
+    "for servers only": lambda ours, theirs: Tls(ours.tls_config(ours.issue("two", usages=BOTH_ENDS[:1]))),
+    "another host's": lambda ours, theirs: Tls(ours.tls_config(ours.issue("two", hosts=("127.0.0.2", "localhost")))),
+    "a user's": lambda ours, theirs: Tls(ours.tls_config(ours.issue("two", hosts=()))),
+}
+
+
+class NoCertificate(Tls):
+    """Dials without showing one."""
+
+    def dialling(self) -> ssl.SSLContext:
+        assert self.config.trusted_ca_file
+        return ssl.create_default_context(cafile=self.config.trusted_ca_file)
+
+
+@pytest.mark.parametrize("caller", INTRUDERS)
+def test_a_caller_without_a_members_certificate_stays_outside(loop: str, caller: str, tmp_path: Path) -> None:
     ours, theirs = Authority(tmp_path, "ca"), Authority(tmp_path, "other")
 
     async def test() -> None:
-        listen, dial = contexts(ours, "one")
-        one = Member(1, listen_tls=listen, dial_tls=dial)
-        intruder_context = ssl.create_default_context(cafile=ours.path)
-        if caller == "other authority":
-            intruder_context.load_cert_chain(*theirs.issue("two"))
-        two = Member(2, dial_tls=intruder_context)
+        one = Member(1, tls=mutual(ours, "one"))
+        two = Member(2, tls=INTRUDERS[caller](ours, theirs), listens_on_tls=False)
         async with Cluster(one), Cluster(two):
             one.transport.add_peer(2, [two.url])
             url = one.url.replace("https", "http") if caller == "plain" else one.url
@@ -152,16 +120,48 @@ def test_a_caller_without_our_authoritys_certificate_stays_outside(loop: str, ca
     run_on(loop, test)
 
 
-def test_a_listener_of_another_authority_is_not_talked_to(loop: str, tmp_path: Path) -> None:
-    ours, theirs = Authority(tmp_path, "ca"), Authority(tmp_path, "other")
+def test_a_certificate_of_another_host_sends_no_snapshot(loop: str, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
 
     async def test() -> None:
-        one = Member(1, dial_tls=contexts(ours, "one")[1])
-        two = Member(2, listen_tls=contexts(theirs, "two")[0])
+        one = Member(1, tls=mutual(authority, "one"))
+        two = Member(2, tls=Tls(authority.tls_config(authority.issue("two", hosts=("10.0.0.1",)))))
+        async with Cluster(one), Cluster(two):
+            one.transport.add_peer(2, [two.url])
+            two.transport.add_peer(1, [one.url])
+            two.files.files[snap(2, 1).snapshot] = b"state"
+            two.transport.send([snap(2, 1)])
+            await eventually(lambda: two.snapshots_sent == [(1, False)])
+            assert one.files.files == {}
+            assert one.received == []
+
+    run_on(loop, test)
+
+
+def listener_of(kind: str, folder: Path) -> tuple[Tls, Tls]:
+    """A dialler, and a listener that it must not talk to."""
+    ours, theirs = Authority(folder, "ca"), Authority(folder, "other")
+    if kind == "other authority":
+        return mutual(ours, "one"), Tls(ours.tls_config(theirs.issue("two")))
+    if kind == "another host's":
+        return mutual(ours, "one"), Tls(ours.tls_config(ours.issue("two", hosts=("127.0.0.2",))))
+    if kind == "another common name":
+        return mutual(ours, "one", allowed_cn="one"), mutual(ours, "two")
+    issued = ours.issue("two")
+    return mutual(ours, "one", crl_file=str(ours.revoke(issued))), Tls(ours.tls_config(issued))
+
+
+@pytest.mark.parametrize("kind", ["other authority", "another host's", "another common name", "revoked"])
+def test_a_listener_with_a_wrong_certificate_is_not_talked_to(loop: str, kind: str, tmp_path: Path) -> None:
+    dialler, listener = listener_of(kind, tmp_path)
+
+    async def test() -> None:
+        one, two = Member(1, tls=dialler, listens_on_tls=False), Member(2, tls=listener)
         async with Cluster(one), Cluster(two):
             two.transport.add_peer(1, [one.url])
             one.transport.add_peer(2, [two.url])
             await eventually(lambda: one.transport._peers[2]._said)
             assert not one.connected(2)
+            assert not two.sees_inbound(1)
 
     run_on(loop, test)

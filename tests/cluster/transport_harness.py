@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import io
 import random
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, BinaryIO
 
 import uvloop
 from aiohttp import web
 
+from cluster.tls import Tls
 from cluster.transport.handler import peer_handler
 from cluster.transport.handshake import STREAM_PATH, UPGRADE, Identity, request_headers
 from cluster.transport.snapshots import SnapshotFiles
@@ -97,8 +97,8 @@ class Member:
         cluster_id: int = CLUSTER,
         files: SnapshotFiles | None = None,
         removed: tuple[int, ...] = (),
-        listen_tls: ssl.SSLContext | None = None,
-        dial_tls: ssl.SSLContext | None = None,
+        tls: Tls | None = None,
+        listens_on_tls: bool = True,
     ) -> None:
         self.received: list[Message] = []
         self.unreachable: list[int] = []
@@ -114,11 +114,11 @@ class Member:
             snapshots=self.files,
             random=random.Random(member_id),
             removed=removed,
-            ssl_context=dial_tls,
+            tls=tls,
         )
         self.id = member_id
         self.port = 0
-        self._listen_tls = listen_tls
+        self._listen_tls = tls if listens_on_tls else None
 
     def _on_removed(self) -> None:
         self.told_removed += 1
@@ -132,7 +132,9 @@ class Member:
             peer_handler(self.transport, extra), access_log=None, lingering_time=0.1, handler_cancellation=True
         )
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._server, "127.0.0.1", self.port, ssl=self._listen_tls)
+        protocol = self._listen_tls.guard(self._server) if self._listen_tls else self._server
+        context = self._listen_tls.listening if self._listen_tls else None
+        self._listener = await loop.create_server(protocol, "127.0.0.1", self.port, ssl=context)
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def deafen(self) -> None:
