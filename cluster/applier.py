@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from cluster.codec import Kind, pack_value, prefix_of, unpack_proposal, unpack_value
-from cluster.membership import Membership, MembershipError, unpack_member
+from cluster.membership import Member, Membership, MembershipError, unpack_member
 from cluster.pending import Pending
 from cluster.state_machine import Position, StateMachine
 from raft import confchange
-from raft.messages import ConfChange, ConfState, Entry, EntryType, Snapshot
+from raft.messages import ConfChange, ConfChangeType, ConfState, Entry, EntryType, Snapshot
 
 
 class SnapshotContent(NamedTuple):
@@ -75,17 +75,20 @@ class Applier:
     def _apply_conf_change(self, entry: Entry) -> None:
         change = confchange.decode(entry.data)
         proposal_id, fields = unpack_value(change.context)
-        member = unpack_member(fields)
-        result: MembershipError | None = None
+        result = self._change_membership(change, unpack_member(fields), entry)
+        self._configure(change if result is None else None)
+        self._pending.resolve(proposal_id, [result])
+
+    def _change_membership(self, change: ConfChange, member: Member, entry: Entry) -> MembershipError | None:
         try:
             self._membership.check(change, member)
         except MembershipError as refusal:  # two at once; every member refuses the second alike
-            result = refusal
-        if result is None:
-            self._membership.apply(change, member)
+            return refusal
+        is_promotion = change.type == ConfChangeType.ADD_VOTER and self._membership.get(change.node_id) is not None
+        self._membership.apply(change, member)
+        if not is_promotion:  # etcd has none: there a member votes at once
             self._state_machine.membership_changed(Position(entry.index, entry.term, self.stamp_ns))
-        self._configure(change if result is None else None)
-        self._pending.resolve(proposal_id, [result])
+        return None
 
     def header(self) -> bytes:
         """What a snapshot holds besides the state machine's state."""

@@ -31,6 +31,7 @@ from cluster.membership import Member, Membership, MembershipError
 from cluster.pending import Done, Pending, Waiting
 from cluster.reads import ReadDone, Reads
 from cluster.ready import StoragePort, TransportPort, process_ready
+from cluster.reconfiguration import check_reconfiguration
 from raft.errors import ProposalDropped, StepRefused
 from raft.messages import NONE, ConfChange, ConfChangeType, Entry, EntryType, Message, MessageType, Ready, Role
 from raft.rawnode import RawNode
@@ -42,11 +43,12 @@ MAX_WAITING_MESSAGES = 10_000
 
 
 class NodeConfig(NamedTuple):
-    """Durations in seconds."""
+    """Durations in seconds. `strict_reconfig` refuses membership changes that would lose the quorum."""
 
     member_id: int
     election_timeout: float
     request_timeout: float
+    strict_reconfig: bool = False
 
 
 class NodeStatus(NamedTuple):
@@ -147,10 +149,16 @@ class ClusterNode:
         change = ConfChange(change_type, member.id, pack_value([proposal_id, member]))
         try:
             self.membership.check(change, member)
-        except MembershipError as refusal:
+            if self._config.strict_reconfig:
+                check_reconfiguration(change, self.membership.voters, self._reachable())
+        except (MembershipError, ClusterError) as refusal:
             done(refusal)
             return
         self._deliver_later(proposal_id, change, [done], self._monotonic())
+
+    def _reachable(self) -> set[int]:
+        others = (member.id for member in self.membership.members)
+        return {self._config.member_id, *(id_ for id_ in others if self._transport.active_since(id_) is not None)}
 
     def read_index(self, done: ReadDone) -> None:
         """`done` gets None once this member's state is at least as new as any answer given before this call, or a

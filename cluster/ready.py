@@ -27,6 +27,9 @@ class TransportPort(Protocol):
     def send(self, messages: Iterable[Message]) -> None:
         """Queues messages for their members; never blocks, drops what does not fit (raft repeats what matters)."""
 
+    def active_since(self, member_id: int) -> float | None:
+        """Since when that member can be reached, on the transport's clock; None while it cannot."""
+
 
 class ApplierPort(Protocol):
     def apply(self, committed_entries: Sequence[Entry]) -> None:

@@ -29,6 +29,7 @@ from cluster.forked import run_in_child
 from cluster.membership import Member, Membership
 from cluster.node import ClusterNode, NodeConfig
 from cluster.pending import Pending
+from cluster.promotion import Promotion
 from cluster.snapshotter import Snapshotter
 from cluster.snapshotting import Snapshotting
 from cluster.storage import StorageConfig, open_storage, storage_exists
@@ -161,6 +162,7 @@ class Server:
             loop.time,
         )
         self._expiry = Expiry(self.node, self.store)
+        self._promotion = Promotion(self.node, self._raw)
         self._seen_membership = -1
         self._listeners: list[Listener] = []
         self._sockets: list[asyncio.Server] = []
@@ -181,7 +183,9 @@ class Server:
 
     def _node_config(self) -> NodeConfig:
         election_timeout = self._config.election_timeout_ms / 1000
-        return NodeConfig(self._identity.member_id, election_timeout, REQUEST_GRACE_SECONDS + 2 * election_timeout)
+        request_timeout = REQUEST_GRACE_SECONDS + 2 * election_timeout
+        strict = self._config.strict_reconfig_check
+        return NodeConfig(self._identity.member_id, election_timeout, request_timeout, strict)
 
     # Starting.
 
@@ -216,6 +220,7 @@ class Server:
             await asyncio.sleep(self._config.heartbeat_interval_ms / 1000)
             self.node.tick()
             self._expiry.check()
+            self._promotion.check()
             self._storage.probe()
             collector.check()
 

@@ -129,7 +129,7 @@ class Service:
         """Raises `MembershipError`, `ClusterError` or NotImplementedError, as do the other two."""
         urls = tuple(peer_urls)
         member = Member(compute_member_id(urls, "", int(self._wall_seconds())), "", urls)
-        await self._change(ConfChangeType.ADD_VOTER, member)
+        await self._change(ConfChangeType.ADD_LEARNER, member)  # it will vote once it has caught up
         return member
 
     async def update_member(self, member_id: int, peer_urls: Sequence[str]) -> None:

@@ -81,6 +81,9 @@ class Network:
         for message in messages:
             asyncio.get_running_loop().call_soon(self._deliver, message)
 
+    def active_since(self, member_id: int) -> float | None:
+        return None if member_id in self.cut else 0.0
+
     def _deliver(self, message: Message) -> None:
         if message.to in self.nodes and not self.cut & {message.sender, message.to}:
             self.nodes[message.to].receive(message)

@@ -137,3 +137,12 @@ def test_a_snapshot_carries_membership_time_and_state() -> None:
     assert (target.applier.applied_index, target.applier.stamp_ns) == (4, 500)
     assert answers == []
     assert target.pending.take_dead(applied_term=99) == []
+
+
+def test_a_promotion_is_no_event_of_its_own() -> None:
+    bench = Bench()
+    bench.applier.apply([conf_change(3, ConfChangeType.ADD_LEARNER, B)])
+    assert bench.membership.voters == (1,)
+    bench.applier.apply([conf_change(4, ConfChangeType.ADD_VOTER, B)])
+    assert bench.membership.voters == (1, 2)
+    assert len(bench.machine.membership_changes) == 1
