@@ -3,28 +3,46 @@
 The leader stamps each entry that it appends. A member that hears a stamp counts on from it by its own monotonic
 clock, so when leadership moves, time goes on where it was: how far the members' wall clocks are apart, or that one
 of them is set, does not matter. A stamp arrives late and never early, so a new leader's time is at most a message
-delay behind and never ahead: nothing expires early. The wall clock is asked only by a member that has heard nothing
-since it started (a first start, or a restart of the whole cluster).
+delay behind and never ahead: nothing expires early.
+
+Only a member that has heard nothing since it started asks its wall clock (at a first start, or when the whole cluster
+was down), and it corrects that by how far cluster time was from it before, which `ClockFile` keeps. So even then the
+members' clocks may differ.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+
+import msgpack
+
+from cluster.disk import Disk, opened
+
+_VERSION = 1
+_MAX_BYTES = 64
 
 
 class ClusterClock:
     """Nanoseconds since the Unix epoch; `now_ns` never goes back."""
 
-    def __init__(self, monotonic_ns: Callable[[], int], wall_ns: Callable[[], int]) -> None:
+    def __init__(self, monotonic_ns: Callable[[], int], wall_ns: Callable[[], int], ahead_of_wall_ns: int = 0) -> None:
+        """`ahead_of_wall_ns` is how far cluster time was ahead of this member's wall clock when it last ran."""
         self._monotonic_ns = monotonic_ns
         self._wall_ns = wall_ns
+        self._ahead_of_wall_ns = ahead_of_wall_ns
         self._offset_ns: int | None = None
         self._floor_ns = 0
 
     def now_ns(self) -> int:
         if self._offset_ns is None:
-            return max(self._floor_ns, self._wall_ns())
+            return max(self._floor_ns, self._wall_ns() + self._ahead_of_wall_ns)
         return max(self._floor_ns, self._monotonic_ns() + self._offset_ns)
+
+    @property
+    def ahead_of_wall_ns(self) -> int:
+        """For the next start of this member."""
+        return self._ahead_of_wall_ns if self._offset_ns is None else self.now_ns() - self._wall_ns()
 
     def stamp_ns(self) -> int:
         """The leader's next stamp; from now on this member's time counts from it."""
@@ -40,3 +58,31 @@ class ClusterClock:
         """A stamp that has just been given by a living leader."""
         self._floor_ns = max(self._floor_ns, stamp_ns)
         self._offset_ns = self._floor_ns - self._monotonic_ns()
+
+
+class ClockFile:
+    """Keeps one number in a file: msgpack `[version, ahead_of_wall_ns]`. It is a help and no promise: not synced, and
+    a file that cannot be read counts as 0."""
+
+    def __init__(self, disk: Disk, path: str) -> None:
+        self._disk = disk
+        self._path = path
+
+    def load(self) -> int:
+        try:
+            with opened(self._disk, self._path) as handle:
+                version, ahead_of_wall_ns = msgpack.unpackb(self._disk.pread(handle, _MAX_BYTES, 0))
+            return int(ahead_of_wall_ns) if version == _VERSION else 0
+        except (OSError, ValueError, TypeError):
+            return 0
+
+    def save(self, ahead_of_wall_ns: int) -> None:
+        """Blocks. A disk that is full or broken is for others to complain of."""
+        temporary = f"{self._path}.tmp"
+        with contextlib.suppress(OSError):
+            handle = self._disk.create(temporary)
+            try:
+                self._disk.pwrite(handle, msgpack.packb([_VERSION, ahead_of_wall_ns]), 0)
+            finally:
+                self._disk.close(handle)
+            self._disk.rename(temporary, self._path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import secrets
 import signal
@@ -21,7 +22,7 @@ from typing import Any
 
 from cluster.applier import Applier, SnapshotContent
 from cluster.bootstrap import CannotJoin, InitialCluster, create_first_member, create_joining_member
-from cluster.clock import ClusterClock
+from cluster.clock import ClockFile, ClusterClock
 from cluster.data_dir import DataDir
 from cluster.disk import RealDisk
 from cluster.errors import ClusterError
@@ -57,6 +58,7 @@ log = logging.getLogger(__name__)
 REQUEST_GRACE_SECONDS = 5.0
 DISK_FULL_PAUSE_SECONDS = 0.5
 HAND_OVER_SECONDS = 1.0
+CLOCK_SAVED_SECONDS = 10.0
 PUBLISH_RETRY_SECONDS = 1.0
 LISTEN_BACKLOG = 1024
 
@@ -107,11 +109,12 @@ class Server:
         self._removed = False
         self._disk = RealDisk()
         self._snapshotter = Snapshotter(self._disk, directory.snap_dir)
+        self._syncer = WorkerThread()
         opened = open_storage(
             self._disk,
             directory.wal_dir,
             directory.snap_dir,
-            WorkerThread(),
+            self._syncer,
             partial(asyncio.sleep, DISK_FULL_PAUSE_SECONDS),
             StorageConfig(segments_kept=config.max_wals, snapshots_kept=config.max_snapshots),
         )
@@ -135,7 +138,8 @@ class Server:
             snapshots=self._snapshotter,
             random=random.Random(secrets.randbits(64)),
         )
-        self._clock = ClusterClock(time.monotonic_ns, time.time_ns)
+        self._clock_file = ClockFile(self._disk, os.path.join(directory.path, "member", "clock"))
+        self._clock = ClusterClock(time.monotonic_ns, time.time_ns, self._clock_file.load())
         self._clock.not_before(self._applier.stamp_ns)
         self.node = ClusterNode(
             self._node_config(),
@@ -216,6 +220,7 @@ class Server:
 
     async def _tick_forever(self) -> None:
         collector = Collector(time.monotonic)
+        clock_saved = 0.0
         while True:
             await asyncio.sleep(self._config.heartbeat_interval_ms / 1000)
             self.node.tick()
@@ -223,6 +228,12 @@ class Server:
             self._promotion.check()
             self._storage.probe()
             collector.check()
+            if time.monotonic() - clock_saved > CLOCK_SAVED_SECONDS:
+                clock_saved = time.monotonic()
+                self._save_clock()
+
+    def _save_clock(self) -> None:
+        self._syncer.defer(partial(self._clock_file.save, self._clock.ahead_of_wall_ns))
 
     async def _publish(self) -> None:
         """Tells the cluster this member's name and client URLs, until it knows them."""
@@ -300,6 +311,7 @@ class Server:
         await self._transport.stop()
         for listener in self._listeners:
             await listener.close()
+        self._save_clock()
         self._storage.close()
 
     async def _hand_over(self) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from cluster.clock import ClusterClock
+from pathlib import Path
+
+from cluster.clock import ClockFile, ClusterClock
+from cluster.disk import RealDisk
 
 
 class Time:
@@ -46,3 +49,36 @@ def test_after_a_restart_time_is_not_before_what_was_applied() -> None:
     time = Time(wall=10)
     time.clock.not_before(50_000)
     assert time.clock.stamp_ns() == 50_000
+
+
+def test_after_a_restart_of_the_whole_cluster_a_wrong_wall_clock_is_corrected_as_before() -> None:
+    hour = 3_600_000_000_000
+    before = Time(wall=10 * hour)
+    before.clock.hear(4 * hour)  # this member's wall clock is six hours fast
+    after = Time(wall=11 * hour)
+    after.clock = ClusterClock(lambda: after.monotonic, lambda: after.wall, before.clock.ahead_of_wall_ns)
+    assert after.clock.stamp_ns() == 5 * hour
+
+
+def test_a_member_that_heard_nothing_keeps_what_it_knew() -> None:
+    time = Time(wall=10)
+    time.clock = ClusterClock(lambda: time.monotonic, lambda: time.wall, 77)
+    assert time.clock.ahead_of_wall_ns == 77
+
+
+def test_the_file_gives_back_what_was_saved_last(tmp_path: Path) -> None:
+    file = ClockFile(RealDisk(), str(tmp_path / "clock"))
+    assert file.load() == 0
+    file.save(-5)
+    file.save(123)
+    assert ClockFile(RealDisk(), str(tmp_path / "clock")).load() == 123
+
+
+def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
+    for content in (b"", b"\xc1", b"\x92\x01", b"\x92\x02\x05", b"\x92\x01\xa1x"):
+        (tmp_path / "clock").write_bytes(content)
+        assert ClockFile(RealDisk(), str(tmp_path / "clock")).load() == 0
+
+
+def test_a_full_disk_is_no_error(tmp_path: Path) -> None:
+    ClockFile(RealDisk(), str(tmp_path / "missing" / "clock")).save(1)
