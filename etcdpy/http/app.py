@@ -17,6 +17,7 @@ from aiohttp import web
 
 from etcdpy.commands import Watch
 from etcdpy.errors import EtcdError
+from etcdpy.http.client_name import common_name_of
 from etcdpy.http.connection import BadRequest, Connection, Exchange, Sent, Server
 from etcdpy.http.fast_lane import Lane
 from etcdpy.http.go_path import BadTarget, Target, clean_path, parse_target
@@ -24,7 +25,7 @@ from etcdpy.http.health import Health, Info, set_log_level
 from etcdpy.http.keys import Keys
 from etcdpy.http.members import METHODS as MEMBERS_METHODS
 from etcdpy.http.members import Members, PeerMembers
-from etcdpy.http.metrics import RequestMetrics, exposition
+from etcdpy.http.metrics import Expiries, RequestMetrics, exposition
 from etcdpy.http.parse import KEYS_METHODS
 from etcdpy.http.render import NOT_FOUND, Response, method_not_allowed, redirect_response
 from etcdpy.http.request import Handler, Request
@@ -40,12 +41,14 @@ AiohttpHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class HttpConfig(NamedTuple):
-    """`cors_origins`: `*` allows any, none of them forbids all. `quirks` keeps etcd's bugs (`--v2-quirks=etcd`)."""
+    """`cors_origins`: `*` allows any, none of them forbids all. `quirks` keeps etcd's bugs (`--v2-quirks=etcd`).
+    `names_from_certificates`: who shows a client certificate is known by its common name (`--client-cert-auth`)."""
 
     cors_origins: frozenset[str] = frozenset(("*",))
     max_request_bytes: int = 1_572_864
     quirks: bool = False
     fast_lane: bool = True
+    names_from_certificates: bool = False
 
 
 class Route(NamedTuple):
@@ -73,11 +76,19 @@ class Mux:
 class App:
     """One port's API. `find` and what handlers do is HTTP; sockets are aiohttp's."""
 
-    def __init__(self, mux: Mux, keys: Keys | None, service: Service, cors_origins: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        mux: Mux,
+        keys: Keys | None,
+        service: Service,
+        cors_origins: Iterable[str] = (),
+        names_from_certificates: bool = False,
+    ) -> None:
         self._mux = mux
         self._keys = keys
         self._service = service
         self._origins = frozenset(cors_origins)
+        self._names_from_certificates = names_from_certificates
         self.date = HttpDate(time.time)
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -138,6 +149,7 @@ class App:
                 request.content_length,
                 request.headers.get("Authorization"),
                 exchange.read,
+                common_name_of(request.transport) if self._names_from_certificates else None,
             )
         )
 
@@ -170,12 +182,14 @@ class Listener(NamedTuple):
     close: Callable[[], Awaitable[None]]
 
 
-def make_client_listener(service: Service, config: HttpConfig, traffic: Traffic) -> Listener:
+def make_client_listener(
+    service: Service, config: HttpConfig, traffic: Traffic, certificates: Expiries = dict
+) -> Listener:
     """The API of the client port. Call it in the running event loop."""
     metrics = RequestMetrics()
     keys = Keys(service, metrics, config.max_request_bytes, config.quirks)
-    mux = Mux(client_routes(service, keys, metrics, config, traffic))
-    app = App(mux, keys, service, config.cors_origins)
+    mux = Mux(client_routes(service, keys, metrics, config, traffic, certificates))
+    app = App(mux, keys, service, config.cors_origins, config.names_from_certificates)
     server = Server(app.serve, handler_cancellation=True)
     if not config.fast_lane:
         return Listener(server, partial(server.shutdown, CLOSE_SECONDS))
@@ -204,7 +218,12 @@ def make_peer_listener(service: Service, raft: Callable[[AiohttpHandler], Aiohtt
 
 
 def client_routes(
-    service: Service, keys: Keys, metrics: RequestMetrics, config: HttpConfig, traffic: Traffic
+    service: Service,
+    keys: Keys,
+    metrics: RequestMetrics,
+    config: HttpConfig,
+    traffic: Traffic,
+    certificates: Expiries,
 ) -> dict[str, Route]:
     info = Info(service)
     members = Route(MEMBERS_METHODS, Members(service, config.max_request_bytes).handle)
@@ -221,7 +240,7 @@ def client_routes(
         "/v2/stats/store": Route(("GET",), stats.of_store),
         "/version": Route(("GET",), info.version),
         "/health": Route(("GET",), Health(service, metrics).handle),
-        "/metrics": Route((), exposition(service, metrics)),
+        "/metrics": Route((), exposition(service, metrics, certificates)),
         "/debug/vars": Route(("GET",), info.debug_vars),
         "/config/local/log": Route(("PUT",), set_log_level),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -19,6 +19,9 @@ from etcdpy.http.render import Response
 from etcdpy.http.request import Handler, Request
 from etcdpy.http.version import ETCD_VERSION
 from etcdpy.service import Service
+
+Expiries = Callable[[], Mapping[str, float]]
+"""When the certificate in each file expires, in seconds since the Unix epoch."""
 
 BUCKETS = tuple(0.0005 * 2**exponent for exponent in range(13))
 """Upper bounds in seconds (etcd: ExponentialBuckets(0.0005, 2, 13))."""
@@ -72,14 +75,16 @@ class RequestMetrics:
 class EtcdCollector(Collector):
     """The families that follow from the service and its requests."""
 
-    def __init__(self, service: Service, requests: RequestMetrics) -> None:
+    def __init__(self, service: Service, requests: RequestMetrics, certificates: Expiries) -> None:
         self._service = service
         self._requests = requests
+        self._certificates = certificates
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
         yield from self._of_requests()
         yield from self._of_store()
         yield from self._of_server()
+        yield self._of_certificates()
 
     def _of_requests(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         requests = self._requests
@@ -134,6 +139,16 @@ class EtcdCollector(Collector):
         yield _labelled("etcd_server_id", "Server ID in hexadecimal.", "server_id", f"{status.member_id:x}")
         yield _labelled("etcd_server_version", "Which version is running.", "server_version", ETCD_VERSION)
 
+    def _of_certificates(self) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(
+            "etcdpy_certificate_expiry_timestamp_seconds",
+            "When the first certificate in a TLS file expires, since the Unix epoch.",
+            labels=["file"],
+        )
+        for path, expiry in self._certificates().items():
+            family.add_metric([path], expiry)
+        return family
+
 
 def _labelled(name: str, text: str, label: str, value: str) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, text, labels=[label])
@@ -141,10 +156,10 @@ def _labelled(name: str, text: str, label: str, value: str) -> GaugeMetricFamily
     return family
 
 
-def exposition(service: Service, requests: RequestMetrics) -> Handler:
+def exposition(service: Service, requests: RequestMetrics, certificates: Expiries) -> Handler:
     """The handler of `/metrics`."""
     registry = CollectorRegistry()
-    registry.register(EtcdCollector(service, requests))
+    registry.register(EtcdCollector(service, requests, certificates))
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
 

@@ -24,6 +24,8 @@ class Request(NamedTuple):
     authorization: str | None
     read: Callable[[int], Awaitable[bytes]]
     """The body, if it has at most that many bytes; else raises `BodyTooLarge`. May be called once."""
+    common_name: str | None = None
+    """Whom the connection's verified client certificate names, where that counts (`--client-cert-auth`)."""
 
 
 Handler = Callable[[Request], Awaitable[Response | Watch]]
