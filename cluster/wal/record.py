@@ -99,6 +99,7 @@ class Record(NamedTuple):
     payload: bytes
     end: int
     chain: int
+    barrier: bool
 
 
 class BadRecord(Exception):
@@ -174,7 +175,7 @@ def read_record(data: memoryview, offset: int, sequence: int, chain: int) -> Rec
     if not _is_proven(data, offset, sequence):
         raise BadRecord("checksum mismatch", torn=_lacks_sector(data, offset, end))
     payload = _apply_mask(bytes(data[offset + HEADER_BYTES : end - 1]), mask)
-    return Record(kind & _KIND_MASK, payload, _aligned(end), stated_chain)
+    return Record(kind & _KIND_MASK, payload, _aligned(end), stated_chain, bool(kind & _BARRIER))
 
 
 def _aligned(offset: int) -> int:

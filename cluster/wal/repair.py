@@ -50,12 +50,14 @@ class ReplayedLog(NamedTuple):
 
 
 class Tail(NamedTuple):
-    """Where the log ends. `torn` says why what follows is no record, or is None where only zeros follow."""
+    """Where the log ends. `torn` says why what follows is no record, or is None where only zeros follow. Nothing says
+    that what lies between `unproven` and `offset` was ever synced."""
 
     segments: list[SegmentName]
     offset: int
     chain: int
     torn: str | None
+    unproven: int = 0
 
 
 def list_segments(disk: Disk, directory: str) -> list[SegmentName]:
@@ -87,7 +89,7 @@ def read_log(disk: Disk, directory: str, after: int) -> tuple[ReplayedLog, Tail]
         _replay_segment(segment, replay, last)
         last = segment
     replay.check_commit(segment)
-    return replay.result(), Tail(segments, segment.offset, segment.chain, segment.torn)
+    return replay.result(), Tail(segments, segment.offset, segment.chain, segment.torn, segment.unproven)
 
 
 def _read_file(disk: Disk, path: str) -> bytes:
@@ -127,13 +129,14 @@ def _head(record: Record, segment: _Segment) -> Head:
 
 class _Segment:
     """Walks the records of one segment. `offset` and `chain` are those before the record that was given last, and the
-    end's when all were given."""
+    end's when all were given. Everything before `unproven` was synced when the record there was written."""
 
     def __init__(self, path: str, data: bytes, name: SegmentName, *, may_be_torn: bool) -> None:
         self.path = path
         self.name = name
         self.offset = 0
         self.chain = 0
+        self.unproven = 0
         self.torn: str | None = None
         self._data = data
         self._may_be_torn = may_be_torn
@@ -142,6 +145,8 @@ class _Segment:
         view = memoryview(self._data)
         while (record := self._next(view)) is not None:
             yield record
+            if record.barrier:
+                self.unproven = self.offset
             self.offset, self.chain = record.end, record.chain
 
     def _next(self, view: memoryview) -> Record | None:
@@ -238,3 +243,12 @@ def cut_torn_tail(disk: Disk, path: str, offset: int) -> str:
         with syncing(path, offset):
             disk.fdatasync(handle)
     return copy_path
+
+
+def write_again(disk: Disk, path: str, start: int, end: int) -> None:
+    """Makes durable what a process that died may have left in the cache alone. To sync is not enough: after a failed
+    fsync the kernel shows the pages as they were written and holds them for clean (ATC'20)."""
+    with writing(path, start), opened(disk, path) as handle:
+        disk.pwrite(handle, disk.pread(handle, end - start, start), start)
+        with syncing(path, start):
+            disk.fdatasync(handle)

@@ -27,7 +27,7 @@ from cluster.wal.record import (
     encode_save,
     record_bytes,
 )
-from cluster.wal.repair import Metadata, ReplayedLog, Tail, cut_torn_tail, list_segments, read_log
+from cluster.wal.repair import Metadata, ReplayedLog, Tail, cut_torn_tail, list_segments, read_log, write_again
 from cluster.wal.segment import ROOM_STEP_BYTES, TEMPORARY_SUFFIX, SegmentFile, SegmentName
 from raft.messages import Entry, HardState
 
@@ -124,6 +124,7 @@ class WAL:
         if tail.torn is not None:
             copy = cut_torn_tail(disk, path, tail.offset)
             log.warning("torn end of the log cut off: %s at %s of %s, copy in %s", tail.torn, tail.offset, path, copy)
+        write_again(disk, path, tail.unproven, tail.offset)
         _remove_temporary(disk, directory)
         with syncing(directory):
             disk.fsync_dir(directory)

@@ -3,9 +3,12 @@ and the log goes on from it."""
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from fake_disk import FakeDisk, PowerCut
 
+from cluster.disk import StorageFailed
 from cluster.wal.repair import Metadata
 from cluster.wal.wal import WAL
 from raft.messages import Entry, HardState
@@ -108,3 +111,19 @@ def test_a_power_cut_while_segments_are_removed_leaves_no_gap() -> None:
             disk = disk.power_cut(point)
         disk.crash_before = None
         assert WAL.open(disk, DIR, after=SAVES - 1)[1].entries == [_entry(SAVES, 0)]
+
+
+def test_what_a_failed_fsync_left_in_the_cache_is_written_again() -> None:
+    disk = _fresh()
+    wal, _ = WAL.open(disk, DIR, segment_bytes=SEGMENT)
+    wal.save(HardState(1, 1, 0), [_entry(1, 0)])
+    wal.save(HardState(1, 1, 1), sync=False)
+    disk.fail = lambda call, path: errno.EIO if call == "fdatasync" else None
+    with pytest.raises(StorageFailed):
+        wal.save(HardState(2, 1, 1), [_entry(2, 1)])
+    disk.fail = lambda call, path: None
+    wal, shown = WAL.open(disk, DIR, segment_bytes=SEGMENT)  # the process starts again, the machine never stopped
+    assert shown.hard_state == HardState(2, 1, 1)
+    wal.close()
+    _, kept = WAL.open(disk.power_cut(0), DIR, segment_bytes=SEGMENT)
+    assert (kept.hard_state, kept.entries) == (shown.hard_state, shown.entries)

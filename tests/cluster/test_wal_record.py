@@ -40,7 +40,7 @@ def encode(payload: bytes, *, barrier: bool = True, chain: int = 7, offset: int 
 def test_a_record_is_read_as_it_was_written(payload: bytes, offset: int, zeros: int) -> None:
     data, chain = encode(payload, offset=offset)
     record = read_record(memoryview(bytes(offset) + data + bytes(zeros)), offset, 3, 7)
-    assert record == (Kind.SAVE, payload, offset + len(data), chain)
+    assert record == (Kind.SAVE, payload, offset + len(data), chain, True)
     assert len(data) == record_bytes(len(payload))
 
 
