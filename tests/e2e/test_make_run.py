@@ -167,3 +167,26 @@ def test_the_leader_killed_the_others_go_on(checkout: tuple[Path, list[str]]) ->
         assert call(f"{left[1]}/v2/keys/before?quorum=true")["node"]["value"] == "kept"
         assert call(f"{left[1]}/v2/keys/after?quorum=true")["node"]["value"] == "written"
         stop(terminal, urls)
+
+
+@pytest.mark.timeout(120)
+def test_the_tour_of_the_readme(checkout: tuple[Path, list[str]]) -> None:
+    directory, urls = checkout
+    ports = {port: url.rpartition(":")[2] for port, url in zip(PORTS, urls, strict=False)}
+    blocks = re.findall(r"^```sh\n(.*?)^```", (CHECKOUT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines() if line.startswith("curl ")]
+    assert len(commands) > 10
+    answers, waiting = [], []
+    with make_run(directory) as terminal, contextlib.ExitStack() as running:
+        wait_until_healthy(urls, terminal)
+        for command in commands:
+            here = re.sub(r"(?<=127\.0\.0\.1:)\d+", lambda found: ports[found.group()], command) + " -sS --max-time 20"
+            curl = running.enter_context(subprocess.Popen(here, shell=True, stdout=subprocess.PIPE, text=True))
+            if "wait=true" in here:
+                waiting.append(curl)
+                time.sleep(0.5)  # less than a person needs to go to the other terminal
+            else:
+                answers.append(json.loads(curl.communicate()[0]))
+        watched = [json.loads(curl.communicate()[0]) for curl in waiting]
+    assert [answer for answer in answers if "errorCode" in answer] == []
+    assert [(answer["action"], answer["node"]["key"]) for answer in watched] == [("set", "/services/web/a")]
