@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterable
 from typing import Any
 
 import aiohttp
 
 from cluster.membership import Member, Membership
+from cluster.tls import Tls
 
 ANSWER_SECONDS = 5.0
 
@@ -17,21 +17,22 @@ class NoPeerAnswers(Exception):
     """None of the peers told its members."""
 
 
-async def fetch_membership(peer_urls: Iterable[str], ssl_context: ssl.SSLContext | None = None) -> Membership:
+async def fetch_membership(peer_urls: Iterable[str], tls: Tls | None = None) -> Membership:
     """The membership as the first peer that answers knows it. Raises NoPeerAnswers."""
     reasons = []
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         for url in peer_urls:
             try:
-                return await _ask(session, url, ssl_context)
+                return await _ask(session, url, tls)
             except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
                 reasons.append(f"{url}: {error or type(error).__name__}")
     raise NoPeerAnswers("cannot fetch the cluster's members from any peer: " + "; ".join(reasons))
 
 
-async def _ask(session: aiohttp.ClientSession, url: str, ssl_context: ssl.SSLContext | None) -> Membership:
-    async with session.get(f"{url}/members", ssl=ssl_context or True, raise_for_status=True) as response:
+async def _ask(session: aiohttp.ClientSession, url: str, tls: Tls | None) -> Membership:
+    context = True if tls is None else tls.dialling()
+    async with session.get(f"{url}/members", ssl=context, raise_for_status=True) as response:
         members = await response.json(content_type=None)
         return Membership(int(response.headers["X-Etcd-Cluster-Id"], 16), map(_member, members))
 

@@ -35,10 +35,12 @@ from cluster.snapshotter import Snapshotter
 from cluster.snapshotting import Snapshotting
 from cluster.storage import StorageConfig, open_storage, storage_exists
 from cluster.syncer import WorkerThread
+from cluster.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Tls
 from cluster.transport.handler import peer_handler
 from cluster.transport.handshake import Identity
 from cluster.transport.transport import Transport
-from etcdpy import __version__
+from etcdpy import __version__, certificate_expiry
+from etcdpy.certificate_expiry import CertificateExpiry
 from etcdpy.collector import Collector
 from etcdpy.config import Config
 from etcdpy.expiry import Expiry
@@ -47,6 +49,7 @@ from etcdpy.joining import NoPeerAnswers, fetch_membership
 from etcdpy.service import Service, awaited
 from etcdpy.state_machine import EtcdStateMachine
 from etcdpy.store.store import Store
+from etcdpy.tls import make_tls, warnings
 from etcdpy.traffic import PeerTraffic
 from etcdpy.url import Url
 from raft.config import Config as RaftConfig
@@ -95,7 +98,8 @@ async def begin(config: Config, directory: DataDir) -> None:
         create_first_member(disk, directory, initial, empty_state)
         return
     others = [url for name, urls in config.initial_cluster.items() if name != config.name for url in urls]
-    create_joining_member(disk, directory, initial, await fetch_membership(others), empty_state)
+    membership = await fetch_membership(others, make_tls(config, directory.path).peers)
+    create_joining_member(disk, directory, initial, membership, empty_state)
 
 
 class Server:
@@ -119,6 +123,7 @@ class Server:
             StorageConfig(segments_kept=config.max_wals, snapshots_kept=config.max_snapshots),
         )
         self._storage = opened.storage
+        self._tls = make_tls(config, directory.path)
         self._identity = Identity(opened.metadata.cluster_id, opened.metadata.member_id, __version__)
         self.store = Store(quirks=config.v2_quirks)
         self._state_machine = EtcdStateMachine(self.store)
@@ -137,6 +142,7 @@ class Server:
             on_removed=self._be_removed,
             snapshots=self._snapshotter,
             random=random.Random(secrets.randbits(64)),
+            tls=self._tls.peers,
         )
         self._clock_file = ClockFile(self._disk, os.path.join(directory.path, "member", "clock"))
         self._clock = ClusterClock(time.monotonic_ns, time.time_ns, self._clock_file.load())
@@ -201,6 +207,7 @@ class Server:
         self._node_task = asyncio.create_task(self.node.run())
         self._node_task.add_done_callback(lambda _: self._told.set())
         self._tasks = [asyncio.create_task(self._tick_forever()), asyncio.create_task(self._publish())]
+        self._tasks.append(asyncio.create_task(self._watch_certificates()))
         fields = {"member": f"{self._identity.member_id:x}", "cluster": f"{self._identity.cluster_id:x}"}
         log.info("member started", extra={"fields": {**fields, "name": self._config.name}})
 
@@ -208,14 +215,20 @@ class Server:
         config, loop = self._config, asyncio.get_running_loop()
         service = Service(self.node, self.store, time.time)
         traffic = PeerTraffic(config.name, time.time_ns(), self.node, self._transport, loop.time, time.time_ns)
-        http = HttpConfig(config.cors, config.max_request_bytes, config.v2_quirks, config.fast_lane)
+        http = HttpConfig(
+            config.cors,
+            config.max_request_bytes,
+            config.v2_quirks,
+            config.fast_lane,
+            names_from_certificates=config.client_cert_auth,
+        )
         peers = make_peer_listener(service, partial(peer_handler, self._transport))
-        clients = make_client_listener(service, http, traffic)
+        clients = make_client_listener(service, http, traffic, self._tls.expiries)
         self._listeners = [clients, peers]
         for url in config.listen_peer_urls:
-            self._sockets.append(await _listen(url, peers.protocol))
+            self._sockets.append(await _listen(url, peers.protocol, self._tls.peers))
         for url in config.listen_client_urls:
-            self._sockets.append(await _listen(url, clients.protocol))
+            self._sockets.append(await _listen(url, clients.protocol, self._tls.clients))
             log.info("listening for clients", extra={"fields": {"url": str(url)}})
 
     async def _tick_forever(self) -> None:
@@ -234,6 +247,14 @@ class Server:
 
     def _save_clock(self) -> None:
         self._syncer.defer(partial(self._clock_file.save, self._clock.ahead_of_wall_ns))
+
+    async def _watch_certificates(self) -> None:
+        for warning in warnings(self._config):
+            log.warning(warning)
+        expiry = CertificateExpiry(self._tls.expiries, time.time)
+        while True:
+            expiry.check()
+            await asyncio.sleep(certificate_expiry.CHECK_SECONDS)
 
     async def _publish(self) -> None:
         """Tells the cluster this member's name and client URLs, until it knows them."""
@@ -324,12 +345,24 @@ class Server:
                     await asyncio.sleep(0.005)
 
 
-async def _listen(url: Url, protocol: _ProtocolFactory) -> asyncio.Server:
-    """Where several addresses stand behind a name, the first IPv4 one is meant, as in Go's net.Listen."""
+async def _listen(url: Url, protocol: _ProtocolFactory, tls: Tls | None) -> asyncio.Server:
+    """Where several addresses stand behind a name, the first IPv4 one is meant, as in Go's net.Listen. `tls` counts
+    for https only."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     address = next((info for info in found if info[0] == socket.AF_INET), found[0])[4]
-    return await loop.create_server(protocol, str(address[0]), url.port, backlog=LISTEN_BACKLOG, reuse_address=True)
+    listen = partial(
+        loop.create_server, host=str(address[0]), port=url.port, backlog=LISTEN_BACKLOG, reuse_address=True
+    )
+    if not url.is_tls:
+        return await listen(protocol)
+    assert tls is not None  # the configuration was checked
+    return await listen(
+        tls.guard(protocol),
+        ssl=tls.listening,
+        ssl_handshake_timeout=HANDSHAKE_SECONDS,
+        ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+    )
 
 
 def _proposal_ids() -> Callable[[], int]:
