@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(MISUSED, f"{error}. See 'etcdpy --help'.")
     except DataDirInUse as error:
         return _fail(MISUSED, str(error))
+    except OSError as error:
+        return _fail(FAILED, str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
 

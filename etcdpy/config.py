@@ -10,7 +10,19 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from etcdpy.flag_values import allowed, boolean, choice, initial_cluster, level, listed, optional, switch, text, whole
+from etcdpy.flag_values import (
+    allowed,
+    at_most,
+    boolean,
+    choice,
+    initial_cluster,
+    level,
+    listed,
+    optional,
+    switch,
+    text,
+    whole,
+)
 from etcdpy.flags import ConfigError, Flag, read_flags
 from etcdpy.foreign_flags import FOREIGN
 from etcdpy.http.go_quote import quote
@@ -71,8 +83,8 @@ class Config:
     )
     listen_peer_urls: tuple[Url, ...] = _member(_PEER, parse_listen_urls, "URLs to listen on for other members.")
     listen_client_urls: tuple[Url, ...] = _member(_CLIENT, parse_listen_urls, "URLs to listen on for clients.")
-    max_snapshots: int = _member("5", whole(0), "Snapshot files to keep (0 is unlimited).")
-    max_wals: int = _member("5", whole(0), "Files of the write-ahead log to keep (0 is unlimited).")
+    max_snapshots: int = _member("5", at_most, "Snapshot files to keep (0 is unlimited).")
+    max_wals: int = _member("5", at_most, "Files of the write-ahead log to keep (0 is unlimited).")
 
     initial_advertise_peer_urls: tuple[Url, ...] = _clustering(
         _PEER, parse_advertised_urls, "This member's peer URLs as the other members reach them."
@@ -134,15 +146,18 @@ def _flag(field: dataclasses.Field[Any]) -> Flag:
 
 _FIELDS = {_flag(field): field.name for field in dataclasses.fields(Config) if field.metadata}
 
-OTHER_NAMES = (
+_OTHER_NAMES = (
     Flag("debug", boolean, "false", "Deprecated", "The same as --log-level=debug."),
     Flag("ca-file", optional, "", "Deprecated", "The same as --trusted-ca-file and --client-cert-auth."),
     Flag("peer-ca-file", optional, "", "Deprecated", "The same as --peer-trusted-ca-file and --peer-client-cert-auth."),
 )
-_VERSION = Flag("version", boolean)
+_VERSION = Flag("version", boolean, in_environment=False)
+"""Images and scripts set ETCD_VERSION to a version, which is not a question."""
 
-FLAGS = (*_FIELDS, *OTHER_NAMES)
+FLAGS = (*_FIELDS, *_OTHER_NAMES)
 """What `--help` shows."""
+
+_ACCEPTED = (*FLAGS, _VERSION, *FOREIGN)
 
 
 def _never(config: Config) -> bool:
@@ -167,12 +182,11 @@ def parse(
 
     Raises ConfigError; HelpRequested and VersionRequested if asked for.
     """
-    environ = {name: value for name, value in environ.items() if name != "ETCD_VERSION"}  # often means another thing
-    given = read_flags((*FLAGS, _VERSION, *FOREIGN), argv, environ)
+    if read_flags(_ACCEPTED, argv, {}).values.get(_VERSION.name):
+        raise VersionRequested
+    given = read_flags(_ACCEPTED, argv, environ)
     values = {field: given.values[flag.name] for flag, field in _FIELDS.items() if flag.name in given.values}
     config = _complete(Config(**values, warnings=tuple(given.warnings)), given.values)
-    if given.values.get("version"):
-        raise VersionRequested
     _check_times(config)
     _check_urls(config, given.values)
     _check_tls(config)

@@ -7,6 +7,7 @@ Numbers and booleans are Go 1.19's (`strconv`).
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 
 from etcdpy.http.go_quote import quote
@@ -56,6 +57,11 @@ def _uint(value: str) -> int:
         return int("0o" + value[1:] if _OLD_OCTAL.fullmatch(value) else value, 0)
     except ValueError:
         raise ValueError(reason) from None
+
+
+def at_most(value: str) -> int:
+    """How many of something to keep: 0 is unlimited, so as many as there can be."""
+    return whole(0, sys.maxsize)(value) or sys.maxsize
 
 
 def choice(*values: str) -> Callable[[str], str]:

@@ -41,6 +41,7 @@ class Flag(NamedTuple):
     default: str = ""
     section: str = ""
     help: str = ""
+    in_environment: bool = True
     ignored: str = ""
     gone: str = ""
 
@@ -71,8 +72,8 @@ def _read_environment(known: Sequence[Flag], environment: Mapping[str, str], giv
         name = variable.removeprefix(PREFIX).lower().replace("_", "-")
         if not variable.startswith(PREFIX) or not text:
             continue
-        flag = _find(known, name) if variable.isupper() else None
-        if flag is None or flag.gone:
+        flag = _find(known, name) if variable.isupper() and "-" not in variable else None
+        if flag is None or flag.gone or not flag.in_environment:
             given.warnings.append(f"unrecognized environment variable {variable}")
         elif name in on_command_line:
             given.warnings.append(f"environment variable {variable} is ignored: --{name} is given")

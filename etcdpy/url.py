@@ -9,6 +9,7 @@ import ipaddress
 import re
 from typing import NamedTuple
 
+MAX_PORT = 65_535
 _HOST = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]")
 
 
@@ -43,8 +44,8 @@ def parse_url(text: str) -> Url:
     host, colon, port = address.rpartition(":")
     if not colon or not _HOST.fullmatch(host):
         raise ValueError(f'URL address does not have the form "host:port": {text}')
-    if not (port.isascii() and port.isdigit() and int(port[:6]) < 1 << 16):
-        raise ValueError(f"URL port is not a number up to 65535: {text}")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= MAX_PORT):
+        raise ValueError(f"URL port is not a number up to {MAX_PORT}: {text}")
     return Url(scheme.lower(), host.strip("[]"), int(port))
 
 
