@@ -125,7 +125,8 @@ class Generator:
         self._random = Random(seed)
         self._quirks = quirks
         self._directories = DIRECTORIES if quirks else DIRECTORIES[:3]
-        self._odd_names = ODD_NAMES + (HIDDEN if quirks else [])
+        self._odd_names = ODD_NAMES + HIDDEN if quirks else [name for name in ODD_NAMES if name[0] not in "ax"]
+        self._short_lived_paths = SHORT_LIVED_PATHS if quirks else SHORT_LIVED_PATHS[:-1]
         self._watches: list[str] = []
         self._watch_names = (f"w{number}" for number in itertools.count(1))
         self._kinds: list[tuple[int, Callable[[], Iterator[Step]]]] = [
@@ -276,10 +277,10 @@ class Generator:
         name = next(self._watch_names)
         yield Step(f"watch {name} /v2/keys/t?wait=true&recursive=true&stream=true")
         yield Step("PUT /v2/keys/t/dir dir=true&ttl=1")
-        for leaf in self._random.choices(SHORT_LIVED_PATHS, k=self._random.randint(3, 8)):
+        for leaf in self._random.choices(self._short_lived_paths, k=self._random.randint(3, 8)):
             yield Step(f"PUT /v2/keys/t{leaf} {self._random.choice(SHORT_LIVED)}&ttl=1")
         yield Step(f"PUT /v2/keys/t/last value=x&ttl={self._random.choice('01')}")
-        yield from (Step(f"expire /v2/keys/t{leaf}") for leaf in [*SHORT_LIVED_PATHS, "/dir", "/last"])
+        yield from (Step(f"expire /v2/keys/t{leaf}") for leaf in [*self._short_lived_paths, "/dir", "/last"])
         yield Step("GET /v2/keys/t?recursive=true&sorted=true")
         yield Step(f"collect {name}")
         yield Step(f"close {name}")
