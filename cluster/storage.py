@@ -13,12 +13,13 @@ become durable:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from cluster.disk import Disk, DiskFull
+from cluster.disk import Disk, DiskFull, StorageFailed
 from cluster.snapshotter import SNAPSHOTS_KEPT, CorruptSnapshot, SnapshotName, SnapshotReader, Snapshotter
 from cluster.syncer import Syncer
 from cluster.wal.record import CorruptLog, Mark
@@ -227,8 +228,11 @@ class DurableStorage:
         self._syncer.defer(partial(_purge, self._snapshotter, self._wal, newest, self._config))
 
     def close(self) -> None:
-        """Waits for work under way, then closes the files."""
+        """Waits for work under way, writes the mark that waits for a save, if it can, then closes the files."""
         self._syncer.close()
+        if self._created is not None:
+            with contextlib.suppress(DiskFull, StorageFailed):  # then the next start begins with an older snapshot
+                self._wal.write(self._wal.prepare(None, (), _mark_for(None, self._created)))
         self._wal.close()
 
 
