@@ -102,21 +102,31 @@ def test_the_exit_code_is_the_members(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "code"),
+    ("failure", "code", "line"),
     [
-        (DataDirInUse("/data"), 2),
-        (StorageFailed("/data/0.wal", 4096, "Input/output error"), 1),
-        (DataCorrupt("/data/0.wal", 512, "checksum mismatch"), 1),
-        (DiskFull("/data/0.wal"), 1),
-        (OSError(98, "Address already in use"), 1),
-        (KeyboardInterrupt(), 130),
+        (DataDirInUse("/data"), 2, "etcdpy: data directory /data is in use by another process"),
+        (StorageFailed("/data/0.wal", 4096, "I/O error"), 1, 'reason="/data/0.wal: offset 4096: I/O error"'),
+        (DataCorrupt("/data/0.wal", 512, "bad\nrecord"), 1, 'reason="/data/0.wal: offset 512: bad\\nrecord"'),
+        (DiskFull("/data/0.wal"), 1, 'reason="/data/0.wal: no space left on device"'),
+        (OSError(98, "Address already in use"), 1, 'reason="[Errno 98] Address already in use"'),
+        (KeyboardInterrupt(), 130, ""),
     ],
 )
-def test_expected_failures_have_their_exit_codes(
-    failure: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
+def test_expected_failures_are_one_line_and_an_exit_code(
+    failure: BaseException,
+    code: int,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     serve_instead(monkeypatch, failure)
     assert command.main([]) == code
+    for handler in logging.getLogger().handlers:
+        handler.close()  # what waits is written
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == bool(line)
+    assert err.rstrip("\n").endswith(line)
 
 
 def test_another_failure_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
