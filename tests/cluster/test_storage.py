@@ -143,13 +143,22 @@ def test_on_a_full_disk_saving_waits_and_nothing_new_is_wanted() -> None:
     assert driver.storage.last_index == index + 1
 
 
+def test_a_clean_stop_marks_a_created_snapshot() -> None:
+    driver = grown(8)
+    snapshot = Snapshot(6, 1, VOTERS)
+    driver.snapshotter.write(snapshot, b"header", [b"state"])
+    driver.storage.create_snapshot(snapshot)
+    driver.reopen()
+    assert (driver.storage.snapshot(), driver.storage.first_index) == (snapshot, 7)
+
+
 def test_a_created_snapshot_counts_only_when_its_mark_is_on_disk() -> None:
     driver = grown(8)
     snapshot = Snapshot(6, 1, VOTERS)
     driver.snapshotter.write(snapshot, b"header", [b"state"])
     driver.storage.create_snapshot(snapshot)
     assert driver.storage.snapshot() is None
-    driver.reopen()
+    driver.power_cut(seed=1)
     assert (driver.storage.snapshot(), driver.storage.first_index) == (None, 1)
     driver.storage.create_snapshot(snapshot)
     saving = driver.storage.save(HardState(1, 2, 8), [entry(9)], None, must_sync=True)
