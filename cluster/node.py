@@ -98,6 +98,7 @@ class ClusterNode:
         self._messages: list[Message] = []
         self._unreachable: set[int] = set()
         self._snapshots_sent: list[tuple[int, bool]] = []
+        self._campaigns = False
         self._transfer_to = NONE
         self._ticked = False
         self._batching = Batching()
@@ -150,13 +151,14 @@ class ClusterNode:
         try:
             self.membership.check(change, member)
             if self._config.strict_reconfig:
-                check_reconfiguration(change, self.membership.voters, self._reachable())
+                check_reconfiguration(change, self.membership.voters, self.reachable())
         except (MembershipError, ClusterError) as refusal:
             done(refusal)
             return
         self._deliver_later(proposal_id, change, [done], self._monotonic())
 
-    def _reachable(self) -> set[int]:
+    def reachable(self) -> set[int]:
+        """The members that can be reached now, this one among them."""
         others = (member.id for member in self.membership.members)
         return {self._config.member_id, *(id_ for id_ in others if self._transport.active_since(id_) is not None)}
 
@@ -187,6 +189,11 @@ class ClusterNode:
     def report_snapshot(self, member_id: int, ok: bool) -> None:
         """The fate of a snapshot sent to that member."""
         self._snapshots_sent.append((member_id, ok))
+        self._wakeup.set()
+
+    def campaign(self) -> None:
+        """Has this member stand for election now, if it may."""
+        self._campaigns = True
         self._wakeup.set()
 
     def transfer_leadership(self) -> bool:
@@ -277,6 +284,9 @@ class ClusterNode:
             self._raw.report_snapshot(member_id, ok)
         self._unreachable.clear()
         self._snapshots_sent.clear()
+        if self._campaigns:
+            self._campaigns = False
+            self._raw.campaign()
         if self._transfer_to != NONE:
             self._raw.transfer_leader(self._transfer_to)
             self._transfer_to = NONE

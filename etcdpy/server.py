@@ -26,6 +26,7 @@ from cluster.clock import ClockFile, ClusterClock
 from cluster.data_dir import DataDir
 from cluster.disk import RealDisk
 from cluster.errors import ClusterError
+from cluster.first_election import FirstElection
 from cluster.forked import run_in_child
 from cluster.membership import Member, Membership
 from cluster.node import ClusterNode, NodeConfig
@@ -172,6 +173,7 @@ class Server:
             loop.time,
         )
         self._expiry = Expiry(self.node, self.store)
+        self._first_election = FirstElection(self.node)
         self._promotion = Promotion(self.node, self._raw)
         self._seen_membership = -1
         self._listeners: list[Listener] = []
@@ -237,6 +239,7 @@ class Server:
         while True:
             await asyncio.sleep(self._config.heartbeat_interval_ms / 1000)
             self.node.tick()
+            self._first_election.check()
             self._expiry.check()
             self._promotion.check()
             self._storage.probe()
