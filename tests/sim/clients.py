@@ -151,6 +151,9 @@ class Clients:
         if operation.client < len(self._random):
             self.begin(operation.client)
 
+    def is_waiting(self, operation: Operation) -> bool:
+        return self._waiting.get(operation.client) is operation
+
     def connection_lost(self, member: SimMember) -> None:
         for operation in list(self._waiting.values()):
             if operation.member is member:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from etcdpy.errors import KEY_NOT_FOUND
+
 from .clients import OK, Operation
 from .member import DOWN, RUNNING, SimMember
 from .plan import SECOND
@@ -74,7 +76,7 @@ class Healing:
         for member in self._of(leader) if leader is not None else ():
             for kind in ("set", "get"):
                 asked = self._asked.get((member.id, kind))
-                if asked is None or (asked.told is not None and asked.outcome != OK):
+                if asked is None or (asked.member.state == RUNNING and self._is_over(asked)):
                     self._count += 1
                     operation = Operation(
                         CLIENT + self._count, member, kind, f"/r/{self._count % 2}", f"probe.{self._count}", "", 0
@@ -83,6 +85,10 @@ class Healing:
                         operation.key = "/r/0"
                     self._asked[member.id, kind] = operation
                     self._world.clients.ask(operation)
+
+    def _is_over(self, asked: Operation) -> bool:
+        """Whether it came to nothing."""
+        return not self._world.clients.is_waiting(asked) and not self._is_answered(asked)
 
     def _is_whole(self) -> bool:
         leader = self._leader
@@ -97,7 +103,11 @@ class Healing:
 
     def _is_served(self, member: SimMember, kind: str) -> bool:
         asked = self._asked.get((member.id, kind))
-        return asked is not None and (asked.outcome == OK or asked.code == 100)
+        return asked is not None and self._is_answered(asked)
+
+    @staticmethod
+    def _is_answered(asked: Operation) -> bool:
+        return asked.outcome == OK or asked.code == KEY_NOT_FOUND
 
     def _strangers(self, leader: SimMember) -> list[SimMember]:
         """Those that run although they were removed."""
@@ -112,7 +122,7 @@ class Healing:
             else f"{member}: {member.state}"
             for member in self._world.members.values()
         ]
-        waiting = [str(operation) for operation in self._asked.values() if operation.outcome != OK]
+        waiting = [str(operation) for operation in self._asked.values() if not self._is_answered(operation)]
         return f"not whole in {BOUND_NS // SECOND} s: {'; '.join(states)}; waiting: {waiting}"
 
     def _short(self, member_id: int) -> str:

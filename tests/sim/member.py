@@ -335,7 +335,7 @@ class SimMember:
     def tick(self) -> None:
         self.node.tick()
         self.expiry.check()
-        self.storage.probe()
+        self.guarded(self.storage.probe)
         self.wake()
 
     def guarded(self, work: Callable[[], None]) -> None:

@@ -102,6 +102,7 @@ class Watch:
         for look in self._recovered:
             look(member, storage)
         member.durable.advance()
+        member.durable.unbacked = None  # marks of snapshots that were purged long ago
 
     def died(self, member: SimMember) -> None:
         for look in self._died:
