@@ -29,7 +29,9 @@ from cluster.errors import ClusterError
 from cluster.first_election import FirstElection
 from cluster.forked import run_in_child
 from cluster.membership import Member, Membership
+from cluster.new_cluster import force_new_cluster
 from cluster.node import ClusterNode, NodeConfig
+from cluster.peers import sync_peers
 from cluster.pending import Pending
 from cluster.promotion import Promotion
 from cluster.snapshotter import Snapshotter
@@ -75,6 +77,8 @@ async def serve(config: Config) -> int:
     directory = DataDir.open(config.data_dir, config.wal_dir)
     try:
         await begin(config, directory)
+        if config.force_new_cluster:
+            await be_alone(config, directory)
         server = Server(config, directory)
         await server.start()
         try:
@@ -103,6 +107,16 @@ async def begin(config: Config, directory: DataDir) -> None:
     create_joining_member(disk, directory, initial, membership, empty_state)
 
 
+async def be_alone(config: Config, directory: DataDir) -> None:
+    pause = partial(asyncio.sleep, DISK_FULL_PAUSE_SECONDS)
+    state_machine = EtcdStateMachine(Store())
+    await force_new_cluster(RealDisk(), directory, WorkerThread(), pause, storage_config(config), state_machine)
+
+
+def storage_config(config: Config) -> StorageConfig:
+    return StorageConfig(segments_kept=config.max_wals, snapshots_kept=config.max_snapshots)
+
+
 class Server:
     """One member, all of it. After `start`, `node` and `store` may be used; `stop` ends all that `start` began."""
 
@@ -121,7 +135,7 @@ class Server:
             directory.snap_dir,
             self._syncer,
             partial(asyncio.sleep, DISK_FULL_PAUSE_SECONDS),
-            StorageConfig(segments_kept=config.max_wals, snapshots_kept=config.max_snapshots),
+            storage_config(config),
         )
         self._storage = opened.storage
         self._tls = make_tls(config, directory.path)
@@ -289,15 +303,8 @@ class Server:
         self._snapshotting.check()
 
     def _sync_peers(self) -> None:
-        """The transport talks to the members, and to nobody else."""
         self._seen_membership = self._membership.version
-        members = {member.id: member.peer_urls for member in self._membership.members}
-        for member_id in self._transport.peer_ids - members.keys():
-            self._transport.remove_peer(member_id)
-        for member_id in self._membership.removed:
-            self._transport.remove_peer(member_id)
-        for member_id, urls in members.items():
-            self._transport.add_peer(member_id, urls)
+        sync_peers(self._transport, self._membership)
 
     def _be_removed(self) -> None:
         if not self._removed:
