@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.applier import Applier, SnapshotContent
 from cluster.bootstrap import InitialCluster, create_first_member, create_joining_member
-from cluster.clock import ClusterClock
+from cluster.clock import ClockFile, ClusterClock
 from cluster.disk import DataCorrupt, DiskFull, StorageFailed
+from cluster.first_election import FirstElection
 from cluster.forked import ChildFailed
 from cluster.membership import Member, Membership
 from cluster.node import ClusterNode, NodeConfig
+from cluster.peers import sync_peers
 from cluster.pending import Pending
+from cluster.promotion import Promotion
 from cluster.snapshotter import Snapshotter
 from cluster.snapshotting import Snapshotting
 from cluster.state_machine import Position
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 WAL_DIR, SNAP_DIR = "/member/wal", "/member/snap"
 MILLISECOND = 1_000_000
 SECOND = 1000 * MILLISECOND
+CLOCK_SAVED_TICKS = 10
 DISK_FULL_PAUSE_NS = 100 * MILLISECOND
 
 RUNNING, DOWN, REMOVED, LOST = "running", "down", "removed", "lost"
@@ -94,11 +98,29 @@ class WatchedApplier(Applier):
 
 
 class SimTransport:
-    """`TransportPort` of one life of a member."""
+    """`TransportPort` and `PeersPort` of one life of a member."""
 
     def __init__(self, member: SimMember) -> None:
         self._member: SimMember | None = member
+        self._id = member.id
         self.peers: set[int] = set()
+        self.removed: set[int] = set()
+
+    def add_peer(self, member_id: int, urls: Sequence[str]) -> None:
+        if member_id != self._id:
+            self.peers.add(member_id)
+            self.removed.discard(member_id)
+
+    def remove_peer(self, member_id: int) -> None:
+        self.peers.discard(member_id)
+        self.removed.add(member_id)
+
+    def active_since(self, member_id: int) -> float | None:
+        """A stream is up while the other end runs and the link to it works."""
+        member = self._member
+        if member is None or member_id not in self.peers or member.world.network.reached(self._id, member_id) is None:
+            return None
+        return 0.0
 
     def cut(self) -> None:
         self._member = None
@@ -212,13 +234,21 @@ class SimMember:
         self.state = RUNNING
         self.life += 1
         self.applier.restore(opened.snapshot.snapshot)
+        self.clock_file = ClockFile(self.disk, "/member/clock")
         cluster_clock = ClusterClock(
-            lambda: self.clock.monotonic_ns(world.now), lambda: self.clock.wall_ns(world.now)
+            lambda: self.clock.monotonic_ns(world.now),
+            lambda: self.clock.wall_ns(world.now),
+            self.clock_file.load(),
         )
         cluster_clock.not_before(self.applier.stamp_ns)
         self.cluster_clock = cluster_clock
         self.node = ClusterNode(
-            NodeConfig(self.id, plan.election_ticks * plan.tick_ns / SECOND, plan.request_timeout_ns / SECOND),
+            NodeConfig(
+                self.id,
+                plan.election_ticks * plan.tick_ns / SECOND,
+                plan.request_timeout_ns / SECOND,
+                plan.strict_reconfig,
+            ),
             self.raw,
             opened.storage,
             self.transport,
@@ -243,6 +273,9 @@ class SimMember:
             self._monotonic,
         )
         self.expiry = Expiry(self.node, self.store)
+        self.first_election = FirstElection(self.node)
+        self.promotion = Promotion(self.node, self.raw)
+        self._ticks = 0
         self._seen_membership = -1
         self._sync_peers()
 
@@ -334,9 +367,18 @@ class SimMember:
 
     def tick(self) -> None:
         self.node.tick()
+        self.first_election.check()
         self.expiry.check()
-        self.guarded(self.storage.probe)
+        if self.world.plan.promotes:
+            self.promotion.check()
+        self.guarded(self._look_after_disk)
         self.wake()
+
+    def _look_after_disk(self) -> None:
+        self.storage.probe()
+        self._ticks += 1
+        if self._ticks % CLOCK_SAVED_TICKS == 0:
+            self.clock_file.save(self.cluster_clock.ahead_of_wall_ns)
 
     def guarded(self, work: Callable[[], None]) -> None:
         """Runs what touches this member's disk outside its main work."""
@@ -360,7 +402,7 @@ class SimMember:
 
     def _sync_peers(self) -> None:
         self._seen_membership = self.membership.version
-        self.transport.peers = {member.id for member in self.membership.members} - {self.id} - self.membership.removed
+        sync_peers(self.transport, self.membership)
 
     # Snapshots.
 

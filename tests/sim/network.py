@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .world import World
 
 SNAP = MessageType.SNAP
+PROP = MessageType.PROP
+"""Forwarded proposals are the one message that raft may not get twice; the transport's streams never repeat anything."""
+
 MILLISECOND = 1_000_000
 
 
@@ -61,7 +64,7 @@ class Network:
             self._lost(sender, message)
             return
         self._world.after(self._delay(), "message", None, self._arrive, sender, message, sender.life)
-        if self.duplication and random() < self.duplication:
+        if self.duplication and message.type != PROP and random() < self.duplication:
             self._world.after(self._delay() * 3, "message", None, self._arrive, sender, message, sender.life)
 
     def _delay(self) -> int:
@@ -80,7 +83,7 @@ class Network:
             sender.wake()
 
     def _arrive(self, sender: SimMember, message: Message, life: int) -> None:
-        to = self._reached(message.sender or sender.id, message.to)
+        to = self.reached(message.sender or sender.id, message.to)
         if to is None:
             self._lost(sender, message)
         elif self._world.hold(to, self._arrive, sender, message, life):
@@ -89,7 +92,7 @@ class Network:
             self._world.trace_message(message)
             to.receive(message)
 
-    def _reached(self, sender_id: int, to_id: int) -> SimMember | None:
+    def reached(self, sender_id: int, to_id: int) -> SimMember | None:
         to = self._world.members.get(to_id)
         if to is None or to.state != RUNNING or (sender_id, to_id) in self.cut:
             return None
@@ -97,7 +100,7 @@ class Network:
 
     def _accepts(self, to: SimMember, sender: SimMember) -> bool:
         """As `cluster.transport.handshake.judge` does: strangers are refused, removed members are told so."""
-        if sender.id in to.membership.removed:
+        if sender.id in to.transport.removed:
             self._world.after(self._delay(), "gone", sender, sender._be_removed, sender.life)
             return False
         return sender.id in to.transport.peers
@@ -118,7 +121,7 @@ class Network:
         self._sending.discard((sender.id, message.to))
         if sender.life != life or sender.state != RUNNING:
             return
-        to = self._reached(sender.id, message.to)
+        to = self.reached(sender.id, message.to)
         ok = to is not None and self._accepts(to, sender) and self._transfer(sender, to, message)
         lied = self._random.random() < 0.05  # the answer was lost on the way back
         self._world.trace(f"snapshot {sender} {message.snapshot.index if message.snapshot else 0} {ok}")

@@ -77,6 +77,8 @@ class Plan:
         self.keys = random.choice((2, 4))
         self.ttl_ns = random.choice((1, 2, 4)) * SECOND
         self.rate_ppm = random.choice((0, 200, 10_000))
+        self.strict_reconfig = random.random() < 0.5
+        self.promotes = random.random() < 0.5
         self.wall_skew_ns = random.choice((0, 1, 30)) * SECOND
         self.faults = _schedule(Random(f"{seed}/faults"), steps)
 

@@ -21,7 +21,7 @@ class OneChange:
         self._configurations: dict[int, ConfState] = {}
         self._current: dict[tuple[Any, int], ConfState] = {}
         self._pending: dict[Any, list[int]] = {}
-        self._gone: set[int] = set()
+        self._gone: dict[int, int] = {}
 
     def after_step(self, member: Any, raft: Any) -> None:
         if raft.role == LEADER:
@@ -67,7 +67,12 @@ class OneChange:
                 self._world.fail("one change", f"{member} makes {current} of entry {pending[0]}, another member {known}")
             if len(set(before.voters) ^ set(current.voters)) > 1:
                 self._world.fail("one change", f"{member}: {before} became {current} at once")
-        self._gone |= member.membership.removed
-        back = self._gone & set(current.voters + current.learners) & member.membership.removed
+            self._check_removed(member, pending[0], set(before.voters + before.learners), current)
+
+    def _check_removed(self, member: Any, index: int, before: set[int], current: ConfState) -> None:
+        now = set(current.voters + current.learners)
+        for gone in before - now:
+            self._gone.setdefault(gone, index)
+        back = [id_ for id_ in now if self._gone.get(id_, index) < index]
         if back:
-            self._world.fail("one change", f"{member}: removed members {back} are back")
+            self._world.fail("one change", f"{member}: entry {index} brings removed members back: {back}")
