@@ -3,13 +3,14 @@
 PYTHON ?= python3
 SEEDS ?= 20
 REQUESTS ?= 2000
+SECONDS ?= 60
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 export RUFF_CACHE_DIR := .venv/cache/ruff
 export MYPY_CACHE_DIR := .venv/cache/mypy
 
-.PHONY: help run test install check fix clean lock conformance conformance-record bench bench-quick
+.PHONY: help run test install check fix clean lock conformance conformance-record bench bench-quick chaos
 
 help:
 	@echo 'make run                 start three members (client ports 2379, 22379, 32379), data in ./data'
@@ -21,6 +22,7 @@ help:
 	@echo 'make lock                choose and lock the newest versions of what we depend on'
 	@echo 'make conformance         random requests to a live etcd and a live etcdpy; SEEDS=20 REQUESTS=2000'
 	@echo 'make conformance-record  ask a live etcd again for the answers that the scenarios expect'
+	@echo 'make chaos               kill -9 a random member every 2 s under load; SECONDS=60'
 	@echo 'make bench               measure against etcd; make bench-quick ends in under two minutes'
 
 # A honcho for each member, because one stops all that it runs as soon as a part of it ends. Each in a session of its own,
@@ -51,6 +53,9 @@ conformance: .venv/ready-dev
 conformance-record: .venv/ready-dev
 	$(BIN)/python -m tests.conformance.record
 
+chaos: .venv/ready-dev
+	$(BIN)/python tests/e2e/chaos.py --seconds $(SECONDS)
+
 bench: .venv/ready-dev
 	$(BIN)/python -m bench
 
@@ -78,6 +83,10 @@ PIP_COMPILE := .venv/lock/bin/pip-compile --quiet --upgrade --generate-hashes --
 	--no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
 	--annotation-style line --build-deps-for editable --extra run
 
+# Chosen from PyPI alone, whatever this machine's pip is told.
+lock: export PIP_CONFIG_FILE := /dev/null
+lock: export PIP_FIND_LINKS :=
+lock: export PIP_EXTRA_INDEX_URL :=
 lock: .venv/ready
 	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools
