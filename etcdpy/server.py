@@ -43,6 +43,8 @@ from cluster.transport.handler import peer_handler
 from cluster.transport.handshake import Identity
 from cluster.transport.transport import Transport
 from etcdpy import __version__, certificate_expiry
+from etcdpy.auth.gate import make_gate
+from etcdpy.auth.passwords import Passwords
 from etcdpy.certificate_expiry import CertificateExpiry
 from etcdpy.collector import Collector
 from etcdpy.config import Config
@@ -103,7 +105,8 @@ async def begin(config: Config, directory: DataDir) -> None:
         create_first_member(disk, directory, initial, empty_state)
         return
     others = [url for name, urls in config.initial_cluster.items() if name != config.name for url in urls]
-    membership = await fetch_membership(others, make_tls(config, directory.path).peers)
+    own = config.initial_cluster[config.name]
+    membership = await fetch_membership(others, own, make_tls(config, directory.path).peers)
     create_joining_member(disk, directory, initial, membership, empty_state)
 
 
@@ -230,6 +233,8 @@ class Server:
     async def _listen(self) -> None:
         config, loop = self._config, asyncio.get_running_loop()
         service = Service(self.node, self.store, time.time)
+        self._passwords = Passwords(config.bcrypt_cost)
+        gate = make_gate(self._state_machine.auth, self._passwords, loop.time, config.auth_guest != "none")
         traffic = PeerTraffic(config.name, time.time_ns(), self.node, self._transport, loop.time, time.time_ns)
         http = HttpConfig(
             config.cors,
@@ -237,9 +242,11 @@ class Server:
             config.v2_quirks,
             config.fast_lane,
             names_from_certificates=config.client_cert_auth,
+            hosts=config.host_whitelist,
+            own_urls=tuple(str(url) for url in config.advertise_client_urls),
         )
         peers = make_peer_listener(service, partial(peer_handler, self._transport))
-        clients = make_client_listener(service, http, traffic, self._tls.expiries)
+        clients = make_client_listener(service, gate, http, traffic, self._tls.expiries)
         self._listeners = [clients, peers]
         for url in config.listen_peer_urls:
             self._sockets.append(await _listen(url, peers.protocol, self._tls.peers))
@@ -343,6 +350,7 @@ class Server:
         for listener in self._listeners:
             await listener.close()
         self._save_clock()
+        self._passwords.close()
         self._storage.close()
 
     async def _hand_over(self) -> None:

@@ -127,6 +127,7 @@ class MemberProcess:
 
 class Cluster:
     def __init__(self, directory: Path, session: aiohttp.ClientSession, size: int, settings: dict[str, Any]) -> None:
+        self.session = session
         ports = free_ports(2 * size)
         clients, peers = ([Url("http", "127.0.0.1", port) for port in each] for each in (ports[:size], ports[size:]))
         initial = {f"m{i}": (str(url),) for i, url in enumerate(peers)}
