@@ -5,7 +5,7 @@ Source: Raft paper, sections 5.2 and 5.4.1; thesis, sections 4.2.3 (leases again
 
 from __future__ import annotations
 
-from raft.messages import NONE, EntryType, Message, MessageType, Role
+from raft.messages import NONE, Message, MessageType, Role
 from raft.quorum import VoteResult
 from raft.raft import Raft
 
@@ -22,24 +22,14 @@ def tick(raft: Raft) -> None:
 def stand(raft: Raft, *, transfer: bool = False) -> None:
     """Starts an election, unless this member may not: a leader, a learner, a stranger, or a member that has not yet
     applied a committed membership change, and so may count the wrong majority."""
-    if raft.role == Role.LEADER or not raft.is_promotable or _has_unapplied_conf_change(raft):
+    log = raft.log
+    if raft.role == Role.LEADER or not raft.is_promotable or log.has_conf_change(log.applied, log.commit):
         raft.election_elapsed = 0
         return
     if raft.config.pre_vote and not transfer:
         _ask_first(raft)
     else:
         _ask_for_votes(raft, TRANSFER if transfer else b"")
-
-
-def _has_unapplied_conf_change(raft: Raft) -> bool:
-    log = raft.log
-    lo = log.applied + 1
-    while lo <= log.commit:
-        entries = log.entries(lo, log.commit + 1, raft.config.max_committed_bytes_per_ready)
-        if any(entry.type == EntryType.CONF_CHANGE for entry in entries):
-            return True
-        lo += len(entries)
-    return False
 
 
 def _ask_first(raft: Raft) -> None:

@@ -68,7 +68,7 @@ def handle_heartbeat(raft: Raft, message: Message) -> None:
     if message.commit > raft.log.last_index:
         raise StepRefused(f"commit {message.commit} lies beyond the last entry {raft.log.last_index}")
     raft.log.commit_to(message.commit)
-    commit = raft.log.commit
+    commit = raft.saved.commit  # the leader may leave once a majority knows for good that it was removed
     answer = Message(HEARTBEAT_RESP, message.sender, raft.id, raft.term, commit=commit, context=message.context)
     if raft.saved.term == raft.term:
         raft.send(answer)

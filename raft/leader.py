@@ -8,6 +8,8 @@ Source: Raft paper, sections 5.3, 5.4, 8; thesis, sections 3.10 (transfer), 4.2 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from raft import confchange
 from raft.errors import ConfChangeRefused, ProposalDropped, StepRefused
 from raft.messages import NONE, Entry, EntryType, Message, MessageType, Role
@@ -276,14 +278,22 @@ def _begin_reads(raft: Raft) -> bool:
     return True
 
 
+def _announce(raft: Raft) -> Callable[[Message], None]:
+    """How the others hear of the commit index: once it is on this disk, if it decides a membership change."""
+    saved = raft.saved.commit
+    decides = saved < raft.pending_conf_index and raft.log.has_conf_change(saved, raft.log.commit)
+    return raft.promise if decides else raft.send
+
+
 def _send_heartbeats(raft: Raft, *, learners_too: bool) -> None:
     """Section 5.2. A follower is told to commit no more than it is known to have."""
     context = raft.read_rounds.context
     commit = raft.log.commit
+    announce = _announce(raft)
     for progress in raft.tracker.peers:
         if learners_too or raft.tracker.is_voter(progress.id):
             told = min(progress.match, commit)
-            raft.send(Message(HEARTBEAT, progress.id, raft.id, raft.term, commit=told, context=context))
+            announce(Message(HEARTBEAT, progress.id, raft.id, raft.term, commit=told, context=context))
 
 
 _Shared = dict[int, tuple[tuple[Entry, ...], int]]
@@ -310,7 +320,8 @@ def _send_append(raft: Raft, progress: Progress, shared: _Shared) -> None:
         _send_snapshot(raft, progress)
         return
     entries, size = shared.get(progress.next) or _entries_from(raft, progress.next, shared)
-    raft.messages.append(Message(APP, progress.id, raft.id, raft.term, prev_term, prev_index, entries, log.commit))
+    announce = _announce(raft)
+    announce(Message(APP, progress.id, raft.id, raft.term, prev_term, prev_index, entries, log.commit))
     progress.sent_append(prev_index + len(entries), size, log.commit)
 
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raft.errors import Compacted, StepRefused, StorageError
-from raft.messages import Entry, HardState, Snapshot
+from raft.messages import Entry, EntryType, HardState, Snapshot
 from raft.storage import Storage, limit_bytes
 from raft.unstable import Unstable
+
+CONF_CHANGE = EntryType.CONF_CHANGE
+
+_SCANNED_BYTES = 8 << 20
 
 
 class Log:
@@ -76,6 +80,16 @@ class Log:
             rest = unstable.entries[: hi - unstable.offset]
             entries = tuple(limit_bytes(entries + tuple(rest), max_bytes))
         return entries
+
+    def has_conf_change(self, after: int, last: int) -> bool:
+        """Whether a membership change is among the entries after `after` up to `last`, as far back as the log goes."""
+        lo = max(after + 1, self.first_index)
+        while lo <= last:
+            entries = self.entries(lo, last + 1, _SCANNED_BYTES)
+            if any(entry.type == CONF_CHANGE for entry in entries):
+                return True
+            lo += len(entries)
+        return False
 
     def find_conflict_by_term(self, index: int, term: int) -> tuple[int, int]:
         """The last entry at or before `index` whose term is not above `term`, as (index, its term).

@@ -260,13 +260,15 @@ class RawNode:
         return self._outstanding
 
     def _hand_out_hard_state(self) -> tuple[HardState | None, bool]:
-        """The hard state if it is news, and whether it must be on disk before a promise: term and vote must, the
-        commit index is only a help at the next start."""
+        """The hard state if it is news, and whether it must be on disk before a promise: term and vote must. The commit
+        index is only a help at the next start, unless it decides a membership change: the member that goes stops when
+        it hears of that, and one that forgot it over a power cut might need its vote for ever."""
         old, new = self._handed, self._raft.hard_state
         if new == old:
             return None, False
         self._handed = new
-        return new, new.term != old.term or new.vote != old.vote
+        decides = new.commit != old.commit and self._raft.log.has_conf_change(old.commit, new.commit)
+        return new, decides or new.term != old.term or new.vote != old.vote
 
     def _hand_out_soft_state(self) -> SoftState | None:
         raft = self._raft

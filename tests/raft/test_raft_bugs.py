@@ -845,3 +845,29 @@ def test_a_follower_sends_nothing_that_depends_on_its_disk_before_the_save() -> 
     for node in net.nodes.values():
         for ready in node.readies:
             assert promises.isdisjoint(message.type for message in ready.messages)
+
+
+def test_a_removal_is_on_disk_before_the_one_removed_hears_of_it() -> None:
+    """With two members: the other one stops, and this one would need its vote for ever, had a power cut taken the news."""
+    raw, storage = lead(voters=2)
+    raw.step(Message(APP_RESP, 1, 2, 1, index=1))
+    settle(raw, storage)
+    raw.propose_conf_change(ConfChange(REMOVE, 2))
+    settle(raw, storage)
+    raw.step(Message(APP_RESP, 1, 2, 1, index=2))
+    ready = raw.ready()
+    assert ready.must_sync
+    assert [message.commit for message in ready.messages] == []
+    assert [message.commit for message in ready.persisted_messages] == [2]
+
+
+def test_a_follower_says_that_it_knows_of_a_removal_when_its_disk_does() -> None:
+    raw, storage = member(voters=2)
+    change = entries(1)[0]._replace(index=1, type=1, data=confchange.encode(ConfChange(REMOVE, 2)))
+    answer(raw, storage, Message(APP, 1, 2, 1, entries=(change,)))
+    raw.step(Message(HEARTBEAT, 1, 2, 1, commit=1))
+    ready = raw.ready()
+    assert ready.must_sync
+    assert [message.commit for message in ready.messages] == [0]
+    raw.advance(ready)
+    assert answer(raw, storage, Message(HEARTBEAT, 1, 2, 1, commit=1)).commit == 1
