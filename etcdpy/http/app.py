@@ -15,19 +15,29 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from etcdpy.auth.gate import Gate
 from etcdpy.commands import Watch
 from etcdpy.errors import EtcdError
-from etcdpy.http.client_name import common_name_of
+from etcdpy.http.auth import Auth
+from etcdpy.http.client_name import address_of, common_name_of, is_plain_loopback
 from etcdpy.http.connection import BadRequest, Connection, Exchange, Sent, Server
 from etcdpy.http.fast_lane import Lane
 from etcdpy.http.go_path import BadTarget, Target, clean_path, parse_target
+from etcdpy.http.guard import Guard, own_host_names
 from etcdpy.http.health import Health, Info, set_log_level
 from etcdpy.http.keys import Keys
 from etcdpy.http.members import METHODS as MEMBERS_METHODS
 from etcdpy.http.members import Members, PeerMembers
 from etcdpy.http.metrics import Expiries, RequestMetrics, exposition
 from etcdpy.http.parse import KEYS_METHODS
-from etcdpy.http.render import NOT_FOUND, Response, method_not_allowed, redirect_response
+from etcdpy.http.render import (
+    NOT_FOUND,
+    Response,
+    http_error,
+    message_response,
+    method_not_allowed,
+    redirect_response,
+)
 from etcdpy.http.request import Handler, Request
 from etcdpy.http.stats import Stats, Traffic
 from etcdpy.http.watch import WatchSession
@@ -49,6 +59,14 @@ class HttpConfig(NamedTuple):
     quirks: bool = False
     fast_lane: bool = True
     names_from_certificates: bool = False
+    hosts: frozenset[str] = frozenset(("*",))
+    """Host names that may be asked for without TLS (`--host-whitelist`; see `guard`)."""
+    own_urls: tuple[str, ...] = ()
+    """The advertised client URLs."""
+
+    @property
+    def guard(self) -> Guard:
+        return Guard(self.hosts, self.cors_origins, own_host_names(self.own_urls))
 
 
 class Route(NamedTuple):
@@ -81,11 +99,16 @@ class App:
         mux: Mux,
         keys: Keys | None,
         service: Service,
+        gate: Gate | None = None,
         cors_origins: Iterable[str] = (),
         names_from_certificates: bool = False,
+        guard: Guard | None = None,
     ) -> None:
+        """Without `keys` and `gate`, and a `guard`, nothing is asked about who somebody is (the peer port)."""
         self._mux = mux
         self._keys = keys
+        self._gate = gate
+        self._guard = guard
         self._service = service
         self._origins = frozenset(cors_origins)
         self._names_from_certificates = names_from_certificates
@@ -115,6 +138,8 @@ class App:
         if target.path == "*" and exchange.method == "OPTIONS":
             return await self._send(exchange, Response(200, ()), "")
         cors = self._cors(request.headers.get("Origin", ""))
+        if self._guard is not None and (refusal := _refusal(self._guard, request, exchange.method)):
+            return await self._send(exchange, refusal, cors)
         answer = await self._answer(request, target, exchange)
         if isinstance(answer, Watch):
             return await self._watch(answer, exchange, cors)
@@ -150,6 +175,7 @@ class App:
                 request.headers.get("Authorization"),
                 exchange.read,
                 common_name_of(request.transport) if self._names_from_certificates else None,
+                address_of(request.transport),
             )
         )
 
@@ -163,6 +189,7 @@ class App:
 
     async def _watch(self, watch: Watch, exchange: Exchange, cors: str) -> web.StreamResponse:
         assert self._keys is not None  # nothing else answers with a watch
+        assert self._gate is not None
         self._keys.count_watch()
         framing = exchange.framing._replace(cors=cors)
         try:
@@ -171,8 +198,25 @@ class App:
             return await self._send(exchange, self._keys.refusal(error), cors)
         exchange.stream_begins()
         headers = self._keys.watch_headers(session.start_index)
-        is_complete = await session.run(encode_stream_head(200, headers, self.date(), framing))
+        assert watch.access is not None
+        unwatched = self._gate.watch_over(watch.access, session.revoke)
+        try:
+            is_complete = await session.run(encode_stream_head(200, headers, self.date(), framing))
+        finally:
+            unwatched()
         return Sent(is_complete and framing.keep_alive and framing.version == 1)
+
+
+def _refusal(guard: Guard, request: web.BaseRequest, method: str) -> Response | None:
+    """What a request gets that a web page made a browser send, where that is not allowed."""
+    host = request.headers.get("Host", "")
+    is_plain = request.transport is not None and request.transport.get_extra_info("sslcontext") is None
+    if is_plain and not guard.is_safe_host(host, on_loopback=is_plain_loopback(request.transport)):
+        return http_error(403, "this host name is not allowed here (--host-whitelist)")._replace(close=True)
+    origin, site = request.headers.get("Origin", ""), request.headers.get("Sec-Fetch-Site", "")
+    if not guard.is_safe_origin(method, origin, site, host):
+        return http_error(403, "web pages of this origin may not write (--cors)")._replace(close=True)
+    return None
 
 
 class Listener(NamedTuple):
@@ -183,17 +227,26 @@ class Listener(NamedTuple):
 
 
 def make_client_listener(
-    service: Service, config: HttpConfig, traffic: Traffic, certificates: Expiries = dict
+    service: Service, gate: Gate, config: HttpConfig, traffic: Traffic, certificates: Expiries = dict
 ) -> Listener:
     """The API of the client port. Call it in the running event loop."""
     metrics = RequestMetrics()
-    keys = Keys(service, metrics, config.max_request_bytes, config.quirks)
-    mux = Mux(client_routes(service, keys, metrics, config, traffic, certificates))
-    app = App(mux, keys, service, config.cors_origins, config.names_from_certificates)
+    keys = Keys(service, gate, metrics, config.max_request_bytes, config.quirks)
+    mux = Mux(client_routes(service, gate, keys, metrics, config, traffic, certificates))
+    guard = config.guard
+    app = App(mux, keys, service, gate, config.cors_origins, config.names_from_certificates, guard)
     server = Server(app.serve, handler_cancellation=True)
     if not config.fast_lane:
         return Listener(server, partial(server.shutdown, CLOSE_SECONDS))
-    lane = Lane(keys, server, app.date, app.cors_without_origin, config.max_request_bytes)
+    lane = Lane(
+        keys,
+        server,
+        app.date,
+        app.cors_without_origin,
+        config.max_request_bytes,
+        guard,
+        config.names_from_certificates,
+    )
 
     async def close() -> None:
         lane.close()
@@ -219,6 +272,7 @@ def make_peer_listener(service: Service, raft: Callable[[AiohttpHandler], Aiohtt
 
 def client_routes(
     service: Service,
+    gate: Gate,
     keys: Keys,
     metrics: RequestMetrics,
     config: HttpConfig,
@@ -226,7 +280,9 @@ def client_routes(
     certificates: Expiries,
 ) -> dict[str, Route]:
     info = Info(service)
-    members = Route(MEMBERS_METHODS, Members(service, config.max_request_bytes).handle)
+    limit, quirks = config.max_request_bytes, config.quirks
+    auth = Auth(service, gate, limit, quirks)
+    members = Route(MEMBERS_METHODS, users_only(gate, Members(service, gate, limit).handle))
     keys_route = Route(KEYS_METHODS, keys.serve)
     stats = Stats(service, traffic, time.time_ns)
     return {
@@ -234,16 +290,43 @@ def client_routes(
         "/v2/keys/": keys_route,
         "/v2/members": members,
         "/v2/members/": members,
-        "/v2/machines": Route(("GET", "HEAD"), info.machines),
-        "/v2/stats/self": Route(("GET",), stats.of_self),
-        "/v2/stats/leader": Route(("GET",), stats.of_leader),
-        "/v2/stats/store": Route(("GET",), stats.of_store),
+        "/v2/auth/enable": Route((), auth.enable),
+        "/v2/auth/users": Route((), auth.users),
+        "/v2/auth/users/": Route((), auth.users),
+        "/v2/auth/roles": Route((), auth.roles),
+        "/v2/auth/roles/": Route((), auth.roles),
+        "/v2/machines": Route(("GET", "HEAD"), users_only(gate, info.machines)),
+        "/v2/stats/self": Route(("GET",), users_only(gate, stats.of_self)),
+        "/v2/stats/leader": Route(("GET",), users_only(gate, stats.of_leader)),
+        "/v2/stats/store": Route(("GET",), users_only(gate, stats.of_store)),
         "/version": Route(("GET",), info.version),
         "/health": Route(("GET",), Health(service, metrics).handle),
-        "/metrics": Route((), exposition(service, metrics, certificates)),
-        "/debug/vars": Route(("GET",), info.debug_vars),
-        "/config/local/log": Route(("PUT",), set_log_level),
+        "/metrics": Route((), users_only(gate, exposition(service, metrics, certificates))),
+        "/debug/vars": Route(("GET",), administrators_only(gate, info.debug_vars)),
+        "/config/local/log": Route(("PUT",), administrators_only(gate, set_log_level)),
     }
+
+
+def users_only(gate: Gate, handler: Handler) -> Handler:
+    """Where auth is on and guests have nothing (`--auth-guest=none`), only who has a name gets an answer."""
+
+    async def checked(request: Request) -> Response | Watch:
+        if gate.state.enabled and not gate.guest_is_open and not await gate.user_of(request.credentials):
+            return message_response(401, "Insufficient credentials")
+        return await handler(request)
+
+    return checked
+
+
+def administrators_only(gate: Gate, handler: Handler) -> Handler:
+    """Where auth is on, only who has the role `root` gets an answer. etcd asks nobody here."""
+
+    async def checked(request: Request) -> Response | Watch:
+        if await gate.administrator(request.credentials) is None:
+            return message_response(401, "Insufficient credentials")
+        return await handler(request)
+
+    return checked
 
 
 def peer_routes(service: Service) -> dict[str, Route]:

@@ -1,27 +1,33 @@
 """The short way: plain reads and writes of keys, answered within `data_received`, with no task and no future.
 
 A connection begins here. At the first request that is anything but plain (a watch, another endpoint, a head that comes
-in pieces, a chunked, large or slow body, `Expect`, `Connection`, credentials, a path that is not clean, HTTP/1.0, bytes
-that are not a request) it is handed with all bytes from that request on to aiohttp's protocol, where it stays. Both
+in pieces, a chunked, large or slow body, `Expect`, `Connection`, a path that is not clean, HTTP/1.0, bytes that are not
+a request) it is handed with all bytes from that request on to aiohttp's protocol, where it stays. Both
 lanes call the same `Keys.handle` and `wire.encode`, so the lane never shows in an answer.
 
 Requests of one connection are answered one after another, as Go's server does, so what is pipelined sees what came
 before it. Heads are judged by httptools; since clients send the same heads again and again, verdicts are remembered.
 Memory is bounded: a connection that sends ahead of its answers is not read any further, and one that does not read its
-answers gets no more of them and is cut off after `STALL_SECONDS`.
+answers gets no more of them and is cut off after `STALL_SECONDS`. A head that holds credentials is remembered by its
+keyed digest only.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
+import secrets
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import httptools
 
+from etcdpy.auth.credentials import NO_CREDENTIALS, Credentials
 from etcdpy.commands import Watch
+from etcdpy.http.client_name import address_of, common_name_of, is_plain_loopback
 from etcdpy.http.go_path import BadTarget, clean_path, parse_target
+from etcdpy.http.guard import Guard
 from etcdpy.http.keys import Keys
 from etcdpy.http.parse import KEYS_PREFIX, KeysRequest
 from etcdpy.http.render import Response
@@ -37,14 +43,25 @@ MAX_REMEMBERED_BYTES = 1024
 
 _REQUEST_LINE = re.compile(rb"(GET|PUT|POST|DELETE) (/v2/keys[!-~]*) HTTP/1\.1\r\n")
 _PLAIN_HEADERS = frozenset(
-    (b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"content-type", b"content-length")
+    (
+        b"host",
+        b"user-agent",
+        b"accept",
+        b"accept-encoding",
+        b"accept-language",
+        b"content-type",
+        b"content-length",
+        b"authorization",
+    )
 )
+_AUTHORIZATION = re.compile(rb"\r\nauthorization:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"[0-9]{1,9}")
 _HOST = re.compile(rb"[A-Za-z0-9.:_\-\[\]]+")
 
 
 class PlainRequest(NamedTuple):
-    """What a head says that has nothing special in it. `meaning` is known at once where no body counts."""
+    """What a head says that has nothing special in it. `meaning` is known at once where no body counts. `secret` is
+    where in the head the credentials stand. `host_is_safe`: on a loopback address, too."""
 
     method: str
     path: str
@@ -52,6 +69,8 @@ class PlainRequest(NamedTuple):
     content_type: str | None
     content_length: int
     meaning: KeysRequest | None
+    secret: tuple[int, int] | None
+    host_is_safe: bool
 
 
 class Lane:
@@ -64,13 +83,18 @@ class Lane:
         date: Callable[[], str],
         cors: str,
         max_body_bytes: int,
+        guard: Guard = Guard(),  # noqa: B008 - immutable
+        names_from_certificates: bool = False,
     ) -> None:
         self.keys = keys
         self.slow_lane = slow_lane
         self.date = date
         self.framing = Framing(cors=cors)
         self.max_body_bytes = min(MAX_BODY_BYTES, max_body_bytes)
+        self.guard = guard
+        self.names_from_certificates = names_from_certificates
         self.connections: set[FastLane] = set()
+        self._digest_key = secrets.token_bytes(32)
         self._answers: list[tuple[asyncio.Transport, bytes]] = []
         self._in_turn = False
         self._call_soon = asyncio.get_running_loop().call_soon
@@ -106,12 +130,20 @@ class Lane:
         try:
             return self._judged[head]
         except KeyError:
-            verdict = self._judge(head)
-            if len(head) <= MAX_REMEMBERED_BYTES:
-                if len(self._judged) >= MAX_REMEMBERED_HEADS:
-                    self._judged.clear()
-                self._judged[head] = verdict
-            return verdict
+            if _AUTHORIZATION.search(head):
+                head_digest = hashlib.blake2b(head, key=self._digest_key, digest_size=32).digest()
+                if head_digest in self._judged:
+                    return self._judged[head_digest]
+                return self._remember(head_digest, head)
+            return self._remember(head, head)
+
+    def _remember(self, key: bytes, head: bytes) -> PlainRequest | None:
+        verdict = self._judge(head)
+        if len(head) <= MAX_REMEMBERED_BYTES:
+            if len(self._judged) >= MAX_REMEMBERED_HEADS:
+                self._judged.clear()
+            self._judged[key] = verdict
+        return verdict
 
     def _judge(self, head: bytes) -> PlainRequest | None:
         line = _REQUEST_LINE.match(head)
@@ -129,7 +161,18 @@ class Lane:
             return None
         content_type = headers[b"content-type"].decode("latin-1") if b"content-type" in headers else None
         meaning = None if has_body else self.keys.meaning(method, path, query, content_type)
-        return PlainRequest(method, path, query, content_type, length, meaning)
+        if meaning is not None and type(meaning.operation) is Watch:
+            return None
+        secret = _AUTHORIZATION.search(head)
+        if (secret[1] if secret else b"") != headers.get(b"authorization", b""):
+            return None
+        host = headers[b"host"].decode("ascii")
+        if not self.guard.is_safe_host(host, on_loopback=False):
+            return None
+        is_safe = self.guard.is_safe_host(host, on_loopback=True)
+        return PlainRequest(
+            method, path, query, content_type, length, meaning, secret.span(1) if secret else None, is_safe
+        )
 
 
 class _Headers:
@@ -165,9 +208,10 @@ class FastLane(asyncio.Protocol):
     """One connection, as long as its requests are plain."""
 
     __slots__ = (
-        "_answering",
         "_buffer",
         "_busy",
+        "_checks_host",
+        "_common_name",
         "_deadline",
         "_is_paused",
         "_is_writable",
@@ -180,11 +224,12 @@ class FastLane(asyncio.Protocol):
         self._lane = lane
         self._transport: asyncio.Transport
         self._buffer = b""
-        self._answering = b""  # the buffer as it was when the request under way began
         self._busy = False  # a request is being answered
         self._running = False  # `_run` is on the stack
         self._is_writable = True
         self._is_paused = False
+        self._checks_host = True
+        self._common_name: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
     # What the event loop calls.
@@ -192,6 +237,9 @@ class FastLane(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
         self._lane.connections.add(self)
+        self._checks_host = is_plain_loopback(transport)
+        if self._lane.names_from_certificates:
+            self._common_name = common_name_of(transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
@@ -244,24 +292,30 @@ class FastLane(asyncio.Protocol):
         if request is None:
             self._hand_over()
             return False
-        method, path, query, content_type, length, meaning = request
+        method, path, query, content_type, length, meaning, secret, host_is_safe = request
+        if self._checks_host and not host_is_safe:
+            self._hand_over()
+            return False
         end = head_end + length
         if len(buffer) < end:
             return False
         self._busy = True
-        self._answering, self._buffer = buffer, buffer[end:]
+        self._buffer = buffer[end:]
+        credentials = NO_CREDENTIALS
+        if secret is not None or self._common_name is not None:
+            credentials = self._credentials(buffer, secret)
         if meaning is not None:
-            self._lane.keys.perform(method, meaning, self._reply)
+            self._lane.keys.perform(method, meaning, self._reply, credentials)
         else:
-            self._lane.keys.handle(method, path, query, content_type, buffer[head_end:end], self._reply)
+            self._lane.keys.handle(method, path, query, content_type, buffer[head_end:end], self._reply, credentials)
         return True
 
+    def _credentials(self, head: bytes, secret: tuple[int, int] | None) -> Credentials:
+        authorization = head[slice(*secret)] if secret is not None else b""
+        return Credentials(authorization, self._common_name, address_of(self._transport))
+
     def _reply(self, answer: Response | Watch) -> None:
-        if type(answer) is Watch:  # it has only been parsed, so the other lane may do that again
-            self._buffer = self._answering
-            self._hand_over()
-        elif type(answer) is Response and not self._transport.is_closing():
-            self._answering = b""
+        if type(answer) is Response and not self._transport.is_closing():  # watches do not get here
             self._lane.write(self._transport, encode(answer, self._lane.date(), self._lane.framing))
             self._busy = False
             if self._buffer and not self._running:

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from etcdpy.commands import Command, Get, Watch
-from etcdpy.errors import INVALID_FORM, EtcdError
+from etcdpy.auth.credentials import NO_CREDENTIALS, Credentials
+from etcdpy.auth.gate import Gate
+from etcdpy.commands import Access, Get, KeyCommand, OnBehalf, Watch
+from etcdpy.errors import COMPARE_FAILED, INVALID_FORM, UNAUTHORIZED, EtcdError
 from etcdpy.http.go_form import MAX_FORM_BYTES
 from etcdpy.http.metrics import RequestMetrics
 from etcdpy.http.parse import KeysRequest, has_form_body, parse_keys
@@ -21,10 +23,17 @@ log = logging.getLogger(__name__)
 
 Reply = Callable[[Response | Watch], None]
 
+_READS = frozenset(("GET", "HEAD"))
+_DENIED = EtcdError(UNAUTHORIZED, "Insufficient credentials")
+
 
 class Keys:
-    def __init__(self, service: Service, metrics: RequestMetrics, max_request_bytes: int, quirks: bool = False) -> None:
+    def __init__(
+        self, service: Service, gate: Gate, metrics: RequestMetrics, max_request_bytes: int, quirks: bool = False
+    ) -> None:
         self._service = service
+        self._gate = gate
+        self._auth = gate.state
         self._metrics = metrics
         self._max_request_bytes = max_request_bytes
         self._quirks = quirks
@@ -41,18 +50,28 @@ class Keys:
         except BodyTooLarge:
             return self.too_large(content_length)
         answer: Response | Watch = await awaited(
-            lambda reply: self.handle(method, path, query, content_type, body, reply)
+            lambda reply: self.handle(method, path, query, content_type, body, reply, request.credentials)
         )
         return answer
 
-    def handle(self, method: str, path: str, query: str, content_type: str | None, body: bytes, reply: Reply) -> None:
-        """Answers a request, at once or later; `reply` is called once. The arguments are those of `parse_keys`."""
+    def handle(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        content_type: str | None,
+        body: bytes,
+        reply: Reply,
+        credentials: Credentials = NO_CREDENTIALS,
+    ) -> None:
+        """Answers a request, at once or later; `reply` is called once. The first arguments are those of
+        `parse_keys`."""
         try:
             request = parse_keys(method, path, query, content_type, body, quirks=self._quirks)
         except EtcdError as error:
             reply(self.refusal(error))
             return
-        self.perform(method, request, reply)
+        self.perform(method, request, reply, credentials)
 
     def meaning(self, method: str, path: str, query: str, content_type: str | None) -> KeysRequest | None:
         """What a request without a body means, to be given to `perform`; None if it is to be refused."""
@@ -61,25 +80,56 @@ class Keys:
         except EtcdError:
             return None
 
-    def perform(self, method: str, request: KeysRequest, reply: Reply) -> None:
-        """Answers a request that has been parsed; a watch is the caller's to serve."""
-        operation, no_value = request
+    def perform(
+        self, method: str, request: KeysRequest, reply: Reply, credentials: Credentials = NO_CREDENTIALS
+    ) -> None:
+        """Answers a request that has been parsed, if it is allowed; a watch is the caller's to serve."""
+        if self._auth.enabled:
+            self._gate.identify(credentials, lambda user: self._perform_as(user, method, request, reply))
+            return
+        operation, no_value, key, recursive = request
         begun = time.monotonic()
         if type(operation) is Get and not operation.quorum:
             self._metrics.received[method] += 1
             reply(self._response(method, self._service.read_now(operation), no_value, begun))
-        elif isinstance(operation, Watch):
-            reply(operation)
+        elif type(operation) is Watch:
+            reply(operation._replace(access=Access("", key, recursive, write=False)))
         else:
             self._perform_later(method, operation, no_value, begun, reply)
 
-    def _perform_later(self, method: str, operation: Command | Get, no_value: bool, begun: float, reply: Reply) -> None:
+    def _perform_as(self, user: str | None, method: str, request: KeysRequest, reply: Reply) -> None:
+        """The same for somebody: None is one whose credentials are wrong."""
+        operation, no_value, key, recursive = request
+        access = Access(user or "", key, recursive, method not in _READS)
+        if user is None or not self._gate.allows(access):
+            reply(self.refusal(_DENIED))
+            return
+        begun = time.monotonic()
+        if type(operation) is Watch:
+            reply(operation._replace(access=access))
+        elif type(operation) is Get and not operation.quorum:
+            self._metrics.received[method] += 1
+            reply(self._response(method, self._service.read_now(operation), no_value, begun))
+        else:
+            self._perform_later(method, operation, no_value, begun, reply, access)
+
+    def _perform_later(
+        self,
+        method: str,
+        operation: KeyCommand | Get | Watch,
+        no_value: bool,
+        begun: float,
+        reply: Reply,
+        access: Access | None = None,
+    ) -> None:
         if type(operation) is Get:
             method = "QGET"
         self._metrics.received[method] += 1
 
         def done(result: Any) -> None:
             try:
+                if access is not None:
+                    result = self._as_allowed(result, access)
                 response = self._response(method, result, no_value, begun)
             except Exception:  # the node calls this, and must not pay for a mistake of ours
                 log.exception("an answer could not be rendered")
@@ -88,8 +138,22 @@ class Keys:
 
         if type(operation) is Get:
             self._service.read(operation, done)
-        else:
-            self._service.write(operation, done)  # type: ignore[arg-type]  # no Get comes here
+        else:  # no watch comes here
+            command: Any = operation
+            self._service.write(command if access is None else OnBehalf(access, command), done)
+
+    def _as_allowed(self, result: Any, access: Access) -> Any:
+        """What of a result somebody may be told: while it was on its way, permissions may have changed; and who may
+        write but not read learns no value (with etcd's quirks, he does)."""
+        if not access.write:
+            return result if self._gate.allows(access) else _DENIED
+        if self._quirks or self._gate.allows(access._replace(write=False)):
+            return result
+        if type(result) is EtcdError and result.code == COMPARE_FAILED:
+            return EtcdError(COMPARE_FAILED, index=result.index)
+        if type(result) is Event and result.prev_node is not None and result.prev_node.value:
+            return Event(result.action, result.node, result.prev_node._replace(value=""), result.store_index)
+        return result
 
     def _response(self, method: str, result: Any, no_value: bool, begun: float) -> Response:
         if type(result) is Event:

@@ -6,6 +6,7 @@ import re
 
 from cluster.errors import ClusterError
 from cluster.membership import Member, MemberExists, MemberNotFound, MemberRemoved, PeerUrlExists
+from etcdpy.auth.gate import Gate
 from etcdpy.http import go_json
 from etcdpy.http.go_json import Json, JsonError, Number, Object, Parsed
 from etcdpy.http.go_url import UrlError, parse_member_urls
@@ -52,8 +53,9 @@ def peer_member_json(member: Member) -> dict[str, Json]:
 
 
 class Members:
-    def __init__(self, service: Service, max_request_bytes: int) -> None:
+    def __init__(self, service: Service, gate: Gate, max_request_bytes: int) -> None:
         self._service = service
+        self._gate = gate
         self._max_request_bytes = max_request_bytes
         self._handlers = {"GET": self._get, "POST": self._post, "PUT": self._put, "DELETE": self._delete}
 
@@ -62,7 +64,9 @@ class Members:
         return (("X-Etcd-Cluster-Id", self._service.cluster_id),)
 
     async def handle(self, request: Request) -> Response:
-        """Answers one of `METHODS`."""
+        """Answers one of `METHODS`. Who may administrate may change the members; anybody may see them."""
+        if request.method != "GET" and await self._gate.administrator(request.credentials) is None:
+            return message_response(401, "Insufficient credentials")
         try:
             return await self._handlers[request.method](request)
         except Refused as refusal:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from etcdpy.commands import Command, CompareAndDelete, CompareAndSwap, Create, Delete, Get, Set, Update, Watch
+from etcdpy.commands import CompareAndDelete, CompareAndSwap, Create, Delete, Get, KeyCommand, Set, Update, Watch
 from etcdpy.errors import (
     INDEX_NOT_A_NUMBER,
     INVALID_FIELD,
@@ -37,14 +37,17 @@ _DIGITS = re.compile(r"[0-9]+")
 _UINT64 = 1 << 64
 _SECOND_NS = 1_000_000_000
 
-Operation = Command | Get | Watch
+Operation = KeyCommand | Get | Watch
 
 
 class KeysRequest(NamedTuple):
-    """What a request to `/v2/keys` means. `no_value_on_success` leaves the nodes out of the answer to a write."""
+    """What a request to `/v2/keys` means. `no_value_on_success` leaves the nodes out of the answer to a write. `key`
+    and `recursive` are what was asked for literally, which is what permissions are about."""
 
     operation: Operation
     no_value_on_success: bool
+    key: str = "/"
+    recursive: bool = False
 
 
 class _Fields(NamedTuple):
@@ -95,8 +98,9 @@ def parse_keys(
         fields = _Fields(form["value"])
     else:
         fields = _parse_fields(method, form, quirks)
-    key = path[len(KEYS_PREFIX) :].rstrip("/") or "/"
-    return KeysRequest(_OPERATIONS[method](key, fields), fields.no_value_on_success)
+    asked = path[len(KEYS_PREFIX) :]
+    operation = _OPERATIONS[method](asked.rstrip("/") or "/", fields)
+    return KeysRequest(operation, fields.no_value_on_success, asked, fields.recursive)
 
 
 def _parse_fields(method: str, form: dict[str, str], quirks: bool) -> _Fields:

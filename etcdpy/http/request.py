@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from etcdpy.auth.credentials import Credentials
 from etcdpy.commands import Watch
 from etcdpy.http.render import Response
 
@@ -26,6 +27,13 @@ class Request(NamedTuple):
     """The body, if it has at most that many bytes; else raises `BodyTooLarge`. May be called once."""
     common_name: str | None = None
     """Whom the connection's verified client certificate names, where that counts (`--client-cert-auth`)."""
+    address: str = ""
+    """The host that the connection comes from."""
+
+    @property
+    def credentials(self) -> Credentials:
+        authorization = (self.authorization or "").encode("utf-8", "surrogateescape")
+        return Credentials(authorization, self.common_name, self.address)
 
 
 Handler = Callable[[Request], Awaitable[Response | Watch]]

@@ -65,6 +65,10 @@ class WatchSession:
             self._unwatch()
         return self.complete
 
+    def revoke(self) -> None:
+        """Ends the watch, because it is no longer allowed."""
+        self._on_closed()
+
     def _on_event(self, event: Event) -> None:
         data = chunk(event_body(event), self._framing)
         if not self._stream:

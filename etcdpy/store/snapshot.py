@@ -1,9 +1,10 @@
 """The store as bytes, and back: the state's part of a snapshot file.
 
-Format 1 is a stream of msgpack values; how it is cut into pieces means nothing. Text is UTF-8, with the bytes that are
+Format 2 is a stream of msgpack values; how it is cut into pieces means nothing. Format 1, which can be read, had no
+`auth`. Text is UTF-8, with the bytes that are
 not UTF-8 as they are.
 
-    {"format": "etcdpy store", "version": 1, "index": i, "counters": {name: count}}
+    {"format": "etcdpy store", "version": 2, "index": i, "counters": {name: count}, "auth": any}
     "nodes"      [directory, name, value, created, modified, expiration] ...
     "deadlines"  [deadline, created, path] ...
     "events"     [action, node, prev_node] or nil ...
@@ -11,7 +12,8 @@ not UTF-8 as they are.
 
 Directories are numbered in the order in which they appear, the root (which has no row) being 0; `directory` is the
 number of the one that a node is in. `value` is nil for a directory. Times are nanoseconds since the epoch, nil for
-never. An event's nodes are `NodeView`s without `nodes`. Equal stores give equal bytes, on every member.
+never. An event's nodes are `NodeView`s without `nodes`. `auth` is state that is kept beside the keys and means nothing
+here. Equal stores give equal bytes, on every member.
 
 The file that holds this carries its checksum, so what is read here is what was written; the checks below are for a
 format of another version and for a stream that stops short.
@@ -34,7 +36,8 @@ from etcdpy.store.store import Store
 from etcdpy.store.ttl_heap import Deadline
 
 FORMAT = "etcdpy store"
-VERSION = 1
+VERSION = 2
+READABLE_VERSIONS = (1, 2)
 PIECE_BYTES = 1 << 20
 
 
@@ -47,11 +50,12 @@ class SnapshotFormatError(ValueError):
     """The bytes are not a whole snapshot of a version that can be read."""
 
 
-def dump(store: Store) -> Iterator[bytes]:
-    """Yields the store in pieces of at most PIECE_BYTES. It must not change before the last piece is taken."""
+def dump(store: Store, auth: Any = None) -> Iterator[bytes]:
+    """Yields the store, with `auth` beside it, in pieces of at most PIECE_BYTES. It must not change before the last
+    piece is taken."""
     pack = msgpack.Packer(unicode_errors="surrogateescape").pack
     piece = bytearray()
-    for value in _values(store):
+    for value in _values(store, auth):
         piece += pack(value)
         while len(piece) >= PIECE_BYTES:
             yield bytes(piece[:PIECE_BYTES])
@@ -60,16 +64,19 @@ def dump(store: Store) -> Iterator[bytes]:
         yield bytes(piece)
 
 
-def load(store: Store, pieces: Iterable[bytes]) -> None:
-    """Replaces the store's state by a dumped one. Raises SnapshotFormatError, and then the store is as it was."""
+def load(store: Store, pieces: Iterable[bytes]) -> Any:
+    """Replaces the store's state by a dumped one; returns what was beside it. Raises SnapshotFormatError, and then the
+    store is as it was."""
     with _collector_off():
         loaded = _Loaded(_unpacked(pieces))
     header = loaded.header
     store.restore(header["index"], loaded.root, loaded.deadlines, loaded.slots, header["counters"])
+    return header.get("auth")
 
 
-def _values(store: Store) -> Iterator[Any]:
-    yield {"format": FORMAT, "version": VERSION, "index": store.index, "counters": store.stats.replicated()}
+def _values(store: Store, auth: Any) -> Iterator[Any]:
+    header = {"format": FORMAT, "version": VERSION, "index": store.index, "counters": store.stats.replicated()}
+    yield {**header, "auth": auth}
     yield "nodes"
     nodes = yield from _counted(_node_rows(store.root))
     yield "deadlines"
@@ -144,7 +151,7 @@ class _Loaded:
 def _checked_header(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise SnapshotFormatError("this is not a store snapshot")
-    if value["version"] != VERSION:
+    if value["version"] not in READABLE_VERSIONS:
         raise SnapshotFormatError(f"a store snapshot of version {value['version']}; known here: {VERSION}")
     return value
 

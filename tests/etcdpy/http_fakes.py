@@ -10,6 +10,8 @@ from typing import Any
 from cluster.membership import Member, Membership, MembershipError
 from cluster.node import NodeStatus
 from cluster.state_machine import Position
+from etcdpy.auth.gate import make_gate
+from etcdpy.auth.passwords import Passwords
 from etcdpy.http.app import HttpConfig, make_client_listener, make_peer_listener
 from etcdpy.http.stats import NoTraffic
 from etcdpy.service import Service
@@ -27,7 +29,7 @@ class FakeNode:
     instead of calling them."""
 
     def __init__(self, store: Store) -> None:
-        self._machine = EtcdStateMachine(store)
+        self.machine = EtcdStateMachine(store)
         member = Member(0x2E1259D415F2A040, "default", ("http://127.0.0.1:2380",), ("http://127.0.0.1:2379",))
         self.membership = Membership(0x48276A8F75B6A87, [member])
         self.status = NodeStatus(member.id, member.id, 2, Role.LEADER, 4, 4)
@@ -50,7 +52,7 @@ class FakeNode:
             return
         index = self.status.raft_index + 1
         self.status = self.status._replace(raft_index=index, applied_index=index)
-        self._finish(done, self._machine.apply([command], Position(index, self.status.term, self.time_ns))[0])
+        self._finish(done, self.machine.apply([command], Position(index, self.status.term, self.time_ns))[0])
 
     def read_index(self, done: Callable[[Any], None]) -> None:
         self._finish(done, self.failure)
@@ -145,13 +147,18 @@ def _unchunk(data: bytes) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def running_api(config: HttpConfig = DEFAULTS) -> AsyncIterator[Api]:
+async def running_api(config: HttpConfig = DEFAULTS, guest_is_open: bool = True) -> AsyncIterator[Api]:
     store = Store(quirks=config.quirks)
     node = FakeNode(store)
     service = Service(node, store, wall_seconds=lambda: START_NS / 1e9)
     traffic = NoTraffic("default", START_NS, START_NS)
     loop = asyncio.get_running_loop()
-    listeners = make_client_listener(service, config, traffic), make_peer_listener(service, lambda handler: handler)
+    passwords = Passwords(4)
+    gate = make_gate(node.machine.auth, passwords, loop.time, guest_is_open)
+    listeners = (
+        make_client_listener(service, gate, config, traffic),
+        make_peer_listener(service, lambda handler: handler),
+    )
     servers = [await loop.create_server(listener.protocol, "127.0.0.1", 0) for listener in listeners]
     ports = [server.sockets[0].getsockname()[1] for server in servers]
     try:
@@ -161,6 +168,7 @@ async def running_api(config: HttpConfig = DEFAULTS) -> AsyncIterator[Api]:
             server.close()
             await listener.close()
             await server.wait_closed()
+        passwords.close()
 
 
 def run(scenario: Callable[[Api], Any], config: HttpConfig = DEFAULTS) -> None:

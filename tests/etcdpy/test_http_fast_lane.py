@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from etcdpy.auth.credentials import Credentials
 from etcdpy.commands import Watch
 from etcdpy.http.fast_lane import MAX_BUFFERED_BYTES, FastLane, Lane
+from etcdpy.http.parse import KeysRequest
 from etcdpy.http.render import Response
 
 FORM = "application/x-www-form-urlencoded"
@@ -26,7 +28,7 @@ def get(path: str = "/v2/keys/a", headers: str = "Host: h\r\n") -> bytes:
 
 class FakeTransport(asyncio.Transport):
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({"sockname": ("127.0.0.1", 2379), "peername": ("127.0.0.1", 50000)})
         self.written: list[bytes] = []
         self.protocol: Any = None
         self.reading = True
@@ -70,22 +72,26 @@ class FakeKeys:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, str, str | None, bytes]] = []
-        self.replies: list[Callable[[Response | Watch], None]] = []
-        self.answer: Response | Watch | None = Response(200, (), b"ok\n")
+        self.credentials: list[Credentials] = []
+        self.replies: list[Callable[[Response], None]] = []
+        self.answer: Response | None = Response(200, (), b"ok\n")
 
     def handle(self, *request: Any) -> None:
-        *fields, reply = request
+        *fields, reply, credentials = request
         self.asked.append(tuple(fields))  # type: ignore[arg-type]
+        self.credentials.append(credentials)
         self._answer(reply)
 
-    def meaning(self, *request: Any) -> Any:
-        return request
+    def meaning(self, *request: Any) -> KeysRequest:
+        is_watch = "wait=true" in request[2]
+        return KeysRequest(Watch("/a", False, False, 0) if is_watch else request, False)  # type: ignore[arg-type]
 
-    def perform(self, method: str, meaning: Any, reply: Callable[[Response | Watch], None]) -> None:
-        self.asked.append((*meaning, b""))
+    def perform(self, method: str, meaning: Any, reply: Callable[[Response], None], credentials: Credentials) -> None:
+        self.asked.append((*meaning.operation, b""))
+        self.credentials.append(credentials)
         self._answer(reply)
 
-    def _answer(self, reply: Callable[[Response | Watch], None]) -> None:
+    def _answer(self, reply: Callable[[Response], None]) -> None:
         if self.answer is None:
             self.replies.append(reply)
         else:
@@ -191,7 +197,8 @@ ODD = {
     "chunked": get(headers="Host: h\r\nTransfer-Encoding: chunked\r\n"),
     "Expect": get(headers="Host: h\r\nExpect: 100-continue\r\n"),
     "Connection": get(headers="Host: h\r\nConnection: close\r\n"),
-    "credentials": get(headers="Host: h\r\nAuthorization: Basic eDp5\r\n"),
+    "credentials twice": get(headers="Host: h\r\nAuthorization: Basic eDp5\r\nAuthorization: Basic eDp5\r\n"),
+    "a host that DNS may have been rebound to": get(headers="Host: evil.example\r\n"),
     "Origin": get(headers="Host: h\r\nOrigin: http://a\r\n"),
     "a signed length": get(headers="Host: h\r\nContent-Length: +4\r\n"),
     "a huge length": get(headers="Host: h\r\nContent-Length: 99999999999999999999\r\n"),
@@ -234,9 +241,21 @@ def test_a_head_that_does_not_end_is_handed_over_to_be_refused() -> None:
     in_loop(test)
 
 
+def test_credentials_are_passed_on_and_only_a_digest_of_them_stays() -> None:
+    def test(bench: Bench) -> None:
+        secret = "Basic YWxpY2U6c2VjcmV0"
+        for _ in range(2):
+            bench.receive(get(headers=f"Host: h\r\nauthorization: {secret} \r\nAccept: x\r\n"))
+        bench.receive(HEAD.format(3).replace("\r\n\r\n", f"\r\nAuthorization:{secret}\r\n\r\nv=1").encode())
+        assert [given.authorization for given in bench.keys.credentials] == [secret.encode()] * 3
+        assert len(bench.lane._judged) == 2
+        assert secret not in str(bench.lane._judged)
+
+    in_loop(test)
+
+
 def test_a_watch_is_handed_over() -> None:
     def test(bench: Bench) -> None:
-        bench.keys.answer = Watch("/a", False, False, 0)
         bench.receive(get("/v2/keys/a?wait=true"))
         assert bench.slow[0].received == get("/v2/keys/a?wait=true")
         assert bench.written == []

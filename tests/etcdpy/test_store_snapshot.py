@@ -123,7 +123,7 @@ def test_every_cut_is_noticed_and_leaves_the_store_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("header", "complaint"),
     [
-        ({"format": "etcdpy store", "version": 2}, "version 2; known here: 1"),
+        ({"format": "etcdpy store", "version": 3}, "version 3; known here: 2"),
         ({"format": "another", "version": 1}, "not a store snapshot"),
         (["nodes", []], "not a store snapshot"),
     ],

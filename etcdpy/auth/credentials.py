@@ -1,0 +1,43 @@
+"""What a client says about itself, and the reading of `Authorization` (Go 1.19: net/http, parseBasicAuth)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import NamedTuple
+
+
+class Credentials(NamedTuple):
+    """`authorization` is the header's value, empty for none. `common_name` is that of a verified client certificate,
+    where those count. `address` is the client's host."""
+
+    authorization: bytes = b""
+    common_name: str | None = None
+    address: str = ""
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"  # tracebacks and logs must not show a password
+
+
+NO_CREDENTIALS = Credentials()
+
+
+class Login(NamedTuple):
+    user: str
+    password: bytes
+
+    def __repr__(self) -> str:
+        return f"Login({self.user!r})"
+
+
+def parse_basic(authorization: bytes) -> Login | None:
+    """None for everything that is not Basic, or not well formed."""
+    scheme, _, encoded = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        decoded = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    user, colon, password = decoded.partition(b":")
+    return Login(user.decode("utf-8", "surrogateescape"), password) if colon else None
