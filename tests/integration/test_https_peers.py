@@ -1,0 +1,159 @@
+"""Peers over mutual TLS: the cluster works, and nobody else gets a word in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from https_cluster import HERE, Pki, answers, change, peer_settings, run_prepared, secured
+from in_process import Cluster, MemberProcess, until
+
+from cluster.transport.frame import encode_frame
+from cluster.transport.handshake import STREAM_PATH, UPGRADE, Identity, request_headers
+from etcdpy.pki import Kind
+from raft.messages import Message, MessageType
+
+
+def mutual(pki: Pki) -> Callable[[MemberProcess], None]:
+    def prepare(member: MemberProcess) -> None:
+        secured(member)
+        change(member, **peer_settings(pki, member.name))
+
+    return prepare
+
+
+def test_members_agree_over_mutual_tls_and_catch_up_after_a_pause(tmp_path: Path) -> None:
+    pki = Pki(tmp_path)
+
+    async def scenario(cluster: Cluster) -> None:
+        assert (await cluster.followers[0].put("/a", value="1")).status == 201
+        late = cluster.followers[1]
+        await late.stop()
+        for number in range(20):
+            assert (await cluster.leader.put(f"/many/{number}", value="x")).status == 201
+        await late.start()
+        await cluster.check_alike()
+        assert (await late.get("/many/19")).node["value"] == "x"
+
+    run_prepared(tmp_path, mutual(pki), scenario)
+
+
+def test_renewed_certificates_need_no_restart(tmp_path: Path) -> None:
+    """Each in turn gets a certificate of a new authority, while both are trusted; then the old one goes."""
+    old, new = Pki(tmp_path, "old"), Pki(tmp_path, "new")
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(old.ca_files.certificate.read_bytes())
+
+    def prepare(member: MemberProcess) -> None:
+        mutual(old)(member)
+        change(member, peer_trusted_ca_file=str(bundle), peer_crl_file=None)
+
+    async def scenario(cluster: Cluster) -> None:
+        bundle.write_bytes(old.ca_files.certificate.read_bytes() + new.ca_files.certificate.read_bytes())
+        for member in cluster.members:
+            assert new.issue(Kind.PEER, member.name, HERE)[0] == member.config.peer_cert_file
+        bundle.write_bytes(new.ca_files.certificate.read_bytes())
+        for member in cluster.members:
+            for other in cluster.members:
+                for stream in list(other.server._transport._inbound.values()):
+                    stream.close()
+            await until(lambda: all_connected(cluster), "streams that came up again")
+            assert (await member.put("/a", value=member.name)).status in (200, 201)
+
+    run_prepared(tmp_path, prepare, scenario)
+
+
+def all_connected(cluster: Cluster) -> bool:
+    transports = [member.server._transport for member in cluster.running]
+    return all(t.active_since(peer) is not None for t in transports for peer in t.peer_ids) and all(
+        len(t._inbound) == len(t.peer_ids) for t in transports
+    )
+
+
+INTRUDERS: dict[str, Callable[[Pki, Pki], ssl.SSLContext | None]] = {
+    "plain": lambda ours, theirs: None,
+    "no certificate": lambda ours, theirs: ours.client(),
+    "another authority": lambda ours, theirs: ours.client(*theirs.issue(Kind.PEER, "m1", HERE)),
+    "a client's certificate": lambda ours, theirs: ours.client(*ours.issue(Kind.CLIENT, "root")),
+    "a server's certificate": lambda ours, theirs: ours.client(*ours.issue(Kind.SERVER, "m1", HERE)),
+    "another host": lambda ours, theirs: ours.client(*ours.issue(Kind.PEER, "evil", ("127.0.0.2", "evil.example"))),
+    "a name that only begins alike": lambda ours, theirs: ours.client(
+        *ours.issue(Kind.PEER, "evil", ("127.0.0.1.evil.example",))
+    ),
+    "expired": lambda ours, theirs: ours.client(*ours.issue(Kind.PEER, "old", HERE, ours.period(begin=-2, end=-1))),
+    "not yet valid": lambda ours, theirs: ours.client(*ours.issue(Kind.PEER, "new", HERE, ours.period(begin=1, end=2))),
+    "revoked": lambda ours, theirs: revoked(ours),
+}
+
+
+def revoked(pki: Pki) -> ssl.SSLContext:
+    files = pki.issue(Kind.PEER, "bad", HERE)
+    pki.revoke(files[0])
+    return pki.client(*files)
+
+
+def forged_stream(victim: MemberProcess) -> tuple[bytes, bytes]:
+    """What the other member would say, if it wanted to be leader for ever."""
+    identity = victim.server._identity
+    sender = next(iter(victim.server._transport.peer_ids))
+    headers = {
+        "Host": "peer",
+        "Connection": "Upgrade",
+        "Upgrade": UPGRADE,
+        **request_headers(Identity(identity.cluster_id, sender, "0"), identity.member_id),
+    }
+    head = [f"GET {STREAM_PATH} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    message = Message(MessageType.APP, to=identity.member_id, sender=sender, term=1 << 40)
+    return "\r\n".join([*head, "", ""]).encode(), encode_frame(message)
+
+
+@pytest.mark.parametrize("intruder", INTRUDERS)
+def test_an_intruder_changes_nothing(tmp_path: Path, intruder: str) -> None:
+    os.mkdir(tmp_path / "other")
+    ours, theirs = Pki(tmp_path), Pki(tmp_path / "other", "other")
+
+    async def scenario(cluster: Cluster) -> None:
+        victim = cluster.followers[0]
+        status = victim.server.node.status
+        context = INTRUDERS[intruder](ours, theirs)
+        said = await answers(victim.peer_address, context, *forged_stream(victim))
+        assert not said or said.startswith(b"HTTP/1.1 403 "), said[:200]
+        assert victim.server.node.status == status
+        assert (await victim.put("/a", value="still here")).status == 201
+        await cluster.settle()
+        assert victim.server.node.status.term == status.term
+
+    run_prepared(tmp_path, mutual(ours), scenario)
+
+
+def test_the_forged_stream_would_have_done_harm_with_a_members_certificate(tmp_path: Path) -> None:
+    """Else the test above could not fail."""
+    pki = Pki(tmp_path)
+
+    async def scenario(cluster: Cluster) -> None:
+        victim = cluster.followers[0]
+        term = victim.server.node.status.term
+        context = pki.client(*pki.issue(Kind.PEER, "m9", HERE))
+        intruding = asyncio.create_task(answers(victim.peer_address, context, *forged_stream(victim)))
+        await until(lambda: victim.server.node.status.term >= 1 << 40, "the forged term")
+        assert (await intruding).startswith(b"HTTP/1.1 101 ")
+        assert term < 1 << 40
+
+    run_prepared(tmp_path, mutual(pki), scenario)
+
+
+def test_peers_over_certificates_made_on_the_spot(tmp_path: Path) -> None:
+    def prepare(member: MemberProcess) -> None:
+        secured(member)
+        change(member, peer_auto_tls=True)
+
+    async def scenario(cluster: Cluster) -> None:
+        assert (await cluster.followers[0].put("/a", value="1")).status == 201
+        said = await answers(cluster.leader.peer_address, None, b"GET /members HTTP/1.0\r\n\r\n")
+        assert b"peerURLs" not in said, "the peer port speaks TLS only"
+
+    run_prepared(tmp_path, prepare, scenario)
