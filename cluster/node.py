@@ -83,6 +83,7 @@ class ClusterNode:
         peers."""
         self.membership = membership
         self.leader_changes = 0
+        self.proposals_failed = 0
         self.lead_elected_at = 0.0
         self.stopping = False
         self._config = config
@@ -117,6 +118,11 @@ class ClusterNode:
     @property
     def is_leader(self) -> bool:
         return self._raw.role == Role.LEADER
+
+    @property
+    def proposals_pending(self) -> int:
+        """How many wait: commands not proposed yet, and proposals not applied yet."""
+        return len(self._batching) + len(self._undelivered) + len(self._pending)
 
     def now_ns(self) -> int:
         """Cluster time, as well as this member knows it."""
@@ -372,6 +378,7 @@ class ClusterNode:
         for reading in self._reads.take_expired(begun_before):
             reading.done(self._timeout(reading.begun))
         for asked in self._batching.take_expired(begun_before):
+            self.proposals_failed += 1
             asked.done(self._timeout(asked.begun))
         overdue = [waiting for _, waiting in self._undelivered if waiting.deadline <= now]
         self._undelivered = [item for item in self._undelivered if item[1].deadline > now]
@@ -385,6 +392,7 @@ class ClusterNode:
         return RequestTimeout()
 
     def _fail(self, waiting: Waiting, error: ClusterError) -> None:
+        self.proposals_failed += len(waiting.waiters)
         for done in waiting.waiters:
             done(error)
 

@@ -28,6 +28,7 @@ from cluster.disk import RealDisk
 from cluster.errors import ClusterError
 from cluster.first_election import FirstElection
 from cluster.forked import run_in_child
+from cluster.measured_disk import MeasuredDisk
 from cluster.membership import Member, Membership
 from cluster.new_cluster import force_new_cluster
 from cluster.node import ClusterNode, NodeConfig
@@ -50,6 +51,7 @@ from etcdpy.collector import Collector
 from etcdpy.config import Config
 from etcdpy.expiry import Expiry
 from etcdpy.http.app import HttpConfig, Listener, make_client_listener, make_peer_listener
+from etcdpy.http.metrics import DISK_BUCKETS, Histogram, Sources
 from etcdpy.joining import NoPeerAnswers, fetch_membership
 from etcdpy.service import Service, awaited
 from etcdpy.state_machine import EtcdStateMachine
@@ -129,7 +131,8 @@ class Server:
         self._config = config
         self._told = asyncio.Event()
         self._removed = False
-        self._disk = RealDisk()
+        self._fsyncs = Histogram(DISK_BUCKETS)
+        self._disk = MeasuredDisk(self._fsyncs.observe)
         self._snapshotter = Snapshotter(self._disk, directory.snap_dir)
         self._syncer = WorkerThread()
         opened = open_storage(
@@ -142,7 +145,8 @@ class Server:
         )
         self._storage = opened.storage
         self._tls = make_tls(config, directory.path)
-        self._identity = Identity(opened.metadata.cluster_id, opened.metadata.member_id, __version__)
+        urls = tuple(map(str, config.initial_advertise_peer_urls))
+        self._identity = Identity(opened.metadata.cluster_id, opened.metadata.member_id, __version__, urls)
         self.store = Store(quirks=config.v2_quirks)
         self._state_machine = EtcdStateMachine(self.store)
         self._membership = Membership(opened.metadata.cluster_id)
@@ -246,7 +250,8 @@ class Server:
             own_urls=tuple(str(url) for url in config.advertise_client_urls),
         )
         peers = make_peer_listener(service, partial(peer_handler, self._transport))
-        clients = make_client_listener(service, gate, http, traffic, self._tls.expiries)
+        sources = Sources(self._tls.expiries, self._fsyncs, lambda: self._disk.log_bytes_written)
+        clients = make_client_listener(service, gate, http, traffic, sources)
         self._listeners = [clients, peers]
         for url in config.listen_peer_urls:
             self._sockets.append(await _listen(url, peers.protocol, self._tls.peers))

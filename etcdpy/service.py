@@ -54,6 +54,13 @@ class Node(Protocol):
     @property
     def membership(self) -> Membership: ...
 
+    @property
+    def leader_changes(self) -> int: ...
+    @property
+    def proposals_pending(self) -> int: ...
+    @property
+    def proposals_failed(self) -> int: ...
+
     def now_ns(self) -> int:
         """Cluster time."""
 

@@ -28,7 +28,7 @@ from etcdpy.http.health import Health, Info, set_log_level
 from etcdpy.http.keys import Keys
 from etcdpy.http.members import METHODS as MEMBERS_METHODS
 from etcdpy.http.members import Members, PeerMembers
-from etcdpy.http.metrics import Expiries, RequestMetrics, exposition
+from etcdpy.http.metrics import NO_SOURCES, RequestMetrics, Sources, exposition
 from etcdpy.http.parse import KEYS_METHODS
 from etcdpy.http.render import (
     NOT_FOUND,
@@ -227,12 +227,12 @@ class Listener(NamedTuple):
 
 
 def make_client_listener(
-    service: Service, gate: Gate, config: HttpConfig, traffic: Traffic, certificates: Expiries = dict
+    service: Service, gate: Gate, config: HttpConfig, traffic: Traffic, sources: Sources = NO_SOURCES
 ) -> Listener:
     """The API of the client port. Call it in the running event loop."""
     metrics = RequestMetrics()
     keys = Keys(service, gate, metrics, config.max_request_bytes, config.quirks)
-    mux = Mux(client_routes(service, gate, keys, metrics, config, traffic, certificates))
+    mux = Mux(client_routes(service, gate, keys, metrics, config, traffic, sources))
     guard = config.guard
     app = App(mux, keys, service, gate, config.cors_origins, config.names_from_certificates, guard)
     server = Server(app.serve, handler_cancellation=True)
@@ -277,7 +277,7 @@ def client_routes(
     metrics: RequestMetrics,
     config: HttpConfig,
     traffic: Traffic,
-    certificates: Expiries,
+    sources: Sources,
 ) -> dict[str, Route]:
     info = Info(service)
     limit, quirks = config.max_request_bytes, config.quirks
@@ -301,7 +301,7 @@ def client_routes(
         "/v2/stats/store": Route(("GET",), users_only(gate, stats.of_store)),
         "/version": Route(("GET",), info.version),
         "/health": Route(("GET",), Health(service, metrics).handle),
-        "/metrics": Route((), users_only(gate, exposition(service, metrics, certificates))),
+        "/metrics": Route((), users_only(gate, exposition(service, metrics, sources))),
         "/debug/vars": Route(("GET",), administrators_only(gate, info.debug_vars)),
         "/config/local/log": Route(("PUT",), administrators_only(gate, set_log_level)),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -23,8 +24,9 @@ from etcdpy.service import Service
 Expiries = Callable[[], Mapping[str, float]]
 """When the certificate in each file expires, in seconds since the Unix epoch."""
 
-BUCKETS = tuple(0.0005 * 2**exponent for exponent in range(13))
-"""Upper bounds in seconds (etcd: ExponentialBuckets(0.0005, 2, 13))."""
+REQUEST_BUCKETS = tuple(0.0005 * 2**exponent for exponent in range(13))
+DISK_BUCKETS = tuple(0.001 * 2**exponent for exponent in range(14))
+"""Upper bounds in seconds, as etcd has them."""
 
 _READS = {"gets": "get"}
 _WRITES = {
@@ -38,17 +40,18 @@ _WRITES = {
 
 
 class Histogram:
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
+    def __init__(self, buckets: tuple[float, ...]) -> None:
+        self.counts = [0] * (len(buckets) + 1)
         self.sum = 0.0
+        self._buckets = buckets
 
     def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.counts[bisect_left(self._buckets, seconds)] += 1
         self.sum += seconds
 
     def cumulative(self) -> list[tuple[str, float]]:
         total, pairs = 0, []
-        for bound, count in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
+        for bound, count in zip((*map(str, self._buckets), "+Inf"), self.counts, strict=True):
             total += count
             pairs.append((bound, float(total)))
         return pairs
@@ -68,22 +71,34 @@ class RequestMetrics:
     def succeeded(self, method: str, seconds: float) -> None:
         histogram = self.durations.get(method)
         if histogram is None:
-            histogram = self.durations[method] = Histogram()
+            histogram = self.durations[method] = Histogram(REQUEST_BUCKETS)
         histogram.observe(seconds)
 
 
-class EtcdCollector(Collector):
-    """The families that follow from the service and its requests."""
+class Sources(NamedTuple):
+    """What is measured outside of HTTP. `log_bytes` is how much was written to the write-ahead log."""
 
-    def __init__(self, service: Service, requests: RequestMetrics, certificates: Expiries) -> None:
+    certificates: Expiries = dict
+    fsyncs: Histogram = Histogram(DISK_BUCKETS)
+    log_bytes: Callable[[], int] = int
+
+
+NO_SOURCES = Sources()
+
+
+class EtcdCollector(Collector):
+    """The families that follow from the service, its requests, and what else is measured."""
+
+    def __init__(self, service: Service, requests: RequestMetrics, sources: Sources) -> None:
         self._service = service
         self._requests = requests
-        self._certificates = certificates
+        self._sources = sources
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
         yield from self._of_requests()
         yield from self._of_store()
         yield from self._of_server()
+        yield from self._of_disk()
         yield self._of_certificates()
 
     def _of_requests(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
@@ -130,14 +145,27 @@ class EtcdCollector(Collector):
         yield GaugeMetricFamily(
             "etcd_server_proposals_applied_total", "Consensus proposals applied.", status.applied_index
         )
-        yield CounterMetricFamily(
+        node = service.node
+        yield GaugeMetricFamily("etcd_server_proposals_pending", "Proposals that wait.", node.proposals_pending)
+        yield CounterMetricFamily("etcd_server_proposals_failed", "Proposals that failed.", node.proposals_failed)
+        yield CounterMetricFamily("etcd_server_leader_changes_seen", "Leader changes seen.", node.leader_changes)
+        yield GaugeMetricFamily(  # counters, but etcd's names do not end in `_total`
             "etcd_server_health_success", "Successful health checks.", self._requests.health_successes
         )
-        yield CounterMetricFamily(
-            "etcd_server_health_failures", "Failed health checks.", self._requests.health_failures
-        )
+        yield GaugeMetricFamily("etcd_server_health_failures", "Failed health checks.", self._requests.health_failures)
         yield _labelled("etcd_server_id", "Server ID in hexadecimal.", "server_id", f"{status.member_id:x}")
         yield _labelled("etcd_server_version", "Which version is running.", "server_version", ETCD_VERSION)
+
+    def _of_disk(self) -> Iterator[GaugeMetricFamily | HistogramMetricFamily]:
+        fsyncs = self._sources.fsyncs
+        family = HistogramMetricFamily(
+            "etcd_disk_wal_fsync_duration_seconds", "Latency of fsyncs of the write-ahead log.", labels=[]
+        )
+        family.add_metric([], fsyncs.cumulative(), fsyncs.sum)
+        yield family
+        yield GaugeMetricFamily(  # etcd's type
+            "etcd_disk_wal_write_bytes_total", "Bytes written to the write-ahead log.", self._sources.log_bytes()
+        )
 
     def _of_certificates(self) -> GaugeMetricFamily:
         family = GaugeMetricFamily(
@@ -145,7 +173,7 @@ class EtcdCollector(Collector):
             "When the first certificate in a TLS file expires, since the Unix epoch.",
             labels=["file"],
         )
-        for path, expiry in self._certificates().items():
+        for path, expiry in self._sources.certificates().items():
             family.add_metric([path], expiry)
         return family
 
@@ -156,10 +184,10 @@ def _labelled(name: str, text: str, label: str, value: str) -> GaugeMetricFamily
     return family
 
 
-def exposition(service: Service, requests: RequestMetrics, certificates: Expiries) -> Handler:
+def exposition(service: Service, requests: RequestMetrics, sources: Sources) -> Handler:
     """The handler of `/metrics`."""
     registry = CollectorRegistry()
-    registry.register(EtcdCollector(service, requests, certificates))
+    registry.register(EtcdCollector(service, requests, sources))
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
 

@@ -34,6 +34,7 @@ class FakeNode:
         self.membership = Membership(0x48276A8F75B6A87, [member])
         self.status = NodeStatus(member.id, member.id, 2, Role.LEADER, 4, 4)
         self.time_ns = START_NS
+        self.leader_changes = self.proposals_pending = self.proposals_failed = 0
         self.failure: Exception | None = None
         self.held: list[Callable[[], None]] | None = None
 
