@@ -9,12 +9,24 @@ from __future__ import annotations
 from etcdpy.auth.model import GUEST, ROOT, AuthState, Names, Role
 from etcdpy.commands import Access
 
+MAX_REMEMBERED = 10_000
+
 
 def may_access(state: AuthState, access: Access) -> bool:
     """Whether the request may be answered. Where auth is off, everything may. Guests are asked for the key alone, even
     where the request is recursive: so does etcd."""
     if not state.enabled:
         return True
+    decisions = state.decisions
+    decision = decisions.get(access)
+    if decision is None:
+        if len(decisions) >= MAX_REMEMBERED:
+            decisions.clear()
+        decision = decisions[access] = _decide(state, access)
+    return decision
+
+
+def _decide(state: AuthState, access: Access) -> bool:
     user, key, recursive, write = access
     if not user:
         guest = state.roles.get(GUEST)

@@ -7,13 +7,17 @@ import binascii
 from typing import NamedTuple
 
 
-class Credentials(NamedTuple):
+class Credentials:
     """`authorization` is the header's value, empty for none. `common_name` is that of a verified client certificate,
-    where those count. `address` is the client's host."""
+    where those count. `address` is the client's host. `digest` is the verifier's own, once it has seen these."""
 
-    authorization: bytes = b""
-    common_name: str | None = None
-    address: str = ""
+    __slots__ = ("address", "authorization", "common_name", "digest")
+
+    def __init__(self, authorization: bytes = b"", common_name: str | None = None, address: str = "") -> None:
+        self.authorization = authorization
+        self.common_name = common_name
+        self.address = address
+        self.digest = b""
 
     def __repr__(self) -> str:
         return "Credentials(...)"  # tracebacks and logs must not show a password

@@ -22,6 +22,7 @@ class Gate:
         self.passwords = passwords
         self.guest_is_open = guest_is_open
         self._verifier = verifier
+        self.known = verifier.known
         self._lasting: dict[object, tuple[Access, Callable[[], object]]] = {}
         state.on_change.append(self._review)
 

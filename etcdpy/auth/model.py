@@ -85,6 +85,8 @@ class AuthState:
         self.users: dict[str, User] = {}
         self.roles: dict[str, Role] = {}
         self.on_change: list[Callable[[], object]] = []
+        self.decisions: dict[Any, bool] = {}
+        """What `check` has found out since the last change."""
         self._is_prepared = False
         self._record_event = record_event
 
@@ -253,6 +255,7 @@ class AuthState:
         self._tell()
 
     def _tell(self) -> None:
+        self.decisions.clear()
         for listener in list(self.on_change):
             listener()
 

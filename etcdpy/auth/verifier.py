@@ -14,7 +14,8 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Callable
-from typing import NamedTuple
+from enum import Enum
+from typing import Final, NamedTuple
 
 from etcdpy.auth.attempts import Attempts
 from etcdpy.auth.credentials import Credentials, Login, parse_basic
@@ -27,6 +28,15 @@ MAX_REMEMBERED = 10_000
 
 Told = Callable[[str | None], object]
 """Takes the user's name, "" for somebody without one, None for credentials that are wrong."""
+
+
+class Unknown(Enum):
+    """Only bcrypt could tell."""
+
+    UNKNOWN = 0
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
 
 
 class _Verdict(NamedTuple):
@@ -45,18 +55,28 @@ class Verifier:
         self._checking: dict[bytes, list[Told]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def known(self, credentials: Credentials) -> str | Unknown | None:
+        """What `identify` would tell, if that needs no bcrypt."""
+        if not credentials.authorization:
+            common_name = credentials.common_name
+            return common_name if common_name and common_name in self._state.users else ""
+        digest = credentials.digest or self._digest(credentials)
+        verdict = self._verdicts.get(digest)
+        if verdict is None or verdict.password_hash != self._current_hash(verdict.user):
+            return UNKNOWN
+        return verdict.user if verdict.is_right else None
+
     def identify(self, credentials: Credentials, told: Told) -> None:
         """Calls `told` once, now or later."""
-        authorization, common_name, _ = credentials
-        if not authorization:
-            told(common_name if common_name and common_name in self._state.users else "")
-            return
-        digest = hashlib.blake2b(authorization, key=self._key, digest_size=32).digest()
-        verdict = self._verdicts.get(digest)
-        if verdict is not None and verdict.password_hash == self._current_hash(verdict.user):
-            told(verdict.user if verdict.is_right else None)
+        user = self.known(credentials)
+        if isinstance(user, Unknown):
+            self._begin(credentials.digest, credentials, told)
         else:
-            self._begin(digest, credentials, told)
+            told(user)
+
+    def _digest(self, credentials: Credentials) -> bytes:
+        credentials.digest = hashlib.blake2b(credentials.authorization, key=self._key, digest_size=32).digest()
+        return credentials.digest
 
     def _current_hash(self, name: str) -> str | None:
         user = self._state.users.get(name)

@@ -9,6 +9,7 @@ from typing import Any
 
 from etcdpy.auth.credentials import NO_CREDENTIALS, Credentials
 from etcdpy.auth.gate import Gate
+from etcdpy.auth.verifier import UNKNOWN
 from etcdpy.commands import Access, Get, KeyCommand, OnBehalf, Watch
 from etcdpy.errors import COMPARE_FAILED, INVALID_FORM, UNAUTHORIZED, EtcdError
 from etcdpy.http.go_form import MAX_FORM_BYTES
@@ -85,7 +86,11 @@ class Keys:
     ) -> None:
         """Answers a request that has been parsed, if it is allowed; a watch is the caller's to serve."""
         if self._auth.enabled:
-            self._gate.identify(credentials, lambda user: self._perform_as(user, method, request, reply))
+            user = self._gate.known(credentials)
+            if user is UNKNOWN:
+                self._gate.identify(credentials, lambda user: self._perform_as(user, method, request, reply))
+            else:
+                self._perform_as(user, method, request, reply)
             return
         operation, no_value, key, recursive = request
         begun = time.monotonic()
@@ -145,15 +150,12 @@ class Keys:
     def _as_allowed(self, result: Any, access: Access) -> Any:
         """What of a result somebody may be told: while it was on its way, permissions may have changed; and who may
         write but not read learns no value (with etcd's quirks, he does)."""
-        if not access.write:
+        user, key, recursive, write = access
+        if not write:
             return result if self._gate.allows(access) else _DENIED
-        if self._quirks or self._gate.allows(access._replace(write=False)):
+        if self._quirks or self._gate.allows(Access(user, key, recursive, False)):
             return result
-        if type(result) is EtcdError and result.code == COMPARE_FAILED:
-            return EtcdError(COMPARE_FAILED, index=result.index)
-        if type(result) is Event and result.prev_node is not None and result.prev_node.value:
-            return Event(result.action, result.node, result.prev_node._replace(value=""), result.store_index)
-        return result
+        return _without_old_values(result)
 
     def _response(self, method: str, result: Any, no_value: bool, begun: float) -> Response:
         if type(result) is Event:
@@ -185,3 +187,12 @@ class Keys:
 
     def count_watch(self) -> None:
         self._metrics.watch_requests += 1
+
+
+def _without_old_values(result: Any) -> Any:
+    """The result of a write, for somebody who may not read."""
+    if type(result) is EtcdError and result.code == COMPARE_FAILED:
+        return EtcdError(COMPARE_FAILED, index=result.index)
+    if type(result) is Event and result.prev_node is not None and result.prev_node.value:
+        return Event(result.action, result.node, result.prev_node._replace(value=""), result.store_index)
+    return result
