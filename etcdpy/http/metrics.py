@@ -156,7 +156,9 @@ class EtcdCollector(Collector):
         yield CounterMetricFamily(
             "etcd_server_health_success", "Successful health checks.", self._requests.health_successes
         )
-        yield GaugeMetricFamily("etcd_server_health_failures", "Failed health checks.", self._requests.health_failures)
+        yield CounterMetricFamily(
+            "etcd_server_health_failures", "Failed health checks.", self._requests.health_failures
+        )
         yield _labelled("etcd_server_id", "Server ID in hexadecimal.", "server_id", f"{status.member_id:x}")
         yield _labelled("etcd_server_version", "Which version is running.", "server_version", ETCD_VERSION)
 
