@@ -4,13 +4,15 @@ PYTHON ?= python3
 SEEDS ?= 20
 REQUESTS ?= 2000
 SECONDS ?= 60
+SINGLE ?= 300
+CLUSTER ?= 100
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 export RUFF_CACHE_DIR := .venv/cache/ruff
 export MYPY_CACHE_DIR := .venv/cache/mypy
 
-.PHONY: help run test install check fix clean lock conformance conformance-record bench bench-quick chaos
+.PHONY: help run test install check fix clean lock conformance conformance-record bench bench-quick chaos powercuts
 
 help:
 	@echo 'make run                 start three members (client ports 2379, 22379, 32379), data in ./data'
@@ -23,6 +25,7 @@ help:
 	@echo 'make conformance         random requests to a live etcd and a live etcdpy; SEEDS=20 REQUESTS=2000'
 	@echo 'make conformance-record  ask a live etcd again for the answers that the scenarios expect'
 	@echo 'make chaos               kill -9 a random member every 2 s under load; SECONDS=60'
+	@echo 'make powercuts           cut the power under load, as root; SINGLE=300 CLUSTER=100'
 	@echo 'make bench               measure against etcd; make bench-quick ends in under two minutes'
 
 # A honcho for each member, because one stops all that it runs as soon as a part of it ends. Each in a session of its own,
@@ -55,6 +58,9 @@ conformance-record: .venv/ready-dev
 
 chaos: .venv/ready-dev
 	$(BIN)/python tests/e2e/chaos.py --seconds $(SECONDS)
+
+powercuts: .venv/ready-dev
+	$(BIN)/python tests/disks/powercut.py --single $(SINGLE) --cluster $(CLUSTER)
 
 bench: .venv/ready-dev
 	$(BIN)/python -m bench
