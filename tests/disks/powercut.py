@@ -71,8 +71,8 @@ def _run_on_new_disks(
             power.start()
         finally:
             power.off()
-    assert "Traceback" not in "".join(member.log.read_text() for member in members), directory
-    return Report(count, power.cuts, power.cuts_while_starting, power.journal.acknowledged, power.lost, 0.0)
+    lost = power.lost + [text for member in members if "Traceback" in (text := member.log.read_text())]
+    return Report(count, power.cuts, power.cuts_while_starting, power.journal.acknowledged, lost, 0.0)
 
 
 class _Power:
