@@ -3,7 +3,8 @@
 Each member dials each other member for what it has to say itself (as etcd's streams do), so a connection carries
 frames in one direction only, and a one-way partition breaks one direction only. The queue is the connection's own write
 buffer: beyond `SEND_BUFFER_BYTES`, and while there is no connection, messages are dropped and counted, for raft repeats
-what matters.
+what matters. It does not repeat proposals: they wait for the connection, up to `WAITING_BYTES`. One that arrives late
+does no harm, for a leader of a later term leaves it out.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_LAST_SECONDS = 1.0
 STABLE_SECONDS = 2.0  # a stream that lasted less counts as a failed attempt
 SEND_BUFFER_BYTES = 64 << 20  # above raft's own window (raft.config), so that only what ignores it is dropped
+WAITING_BYTES = 8 << 20
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +64,18 @@ class Peer:
         self._on_unreachable = on_unreachable
         self._on_refused = on_refused
         self._connection: Connection | None = None
+        self._waiting = bytearray()
         self._connected_url = ""
         self._silent = True
         self._wakeup = asyncio.Event()
         self._said: set[tuple[str, int]] = set()
 
     def send(self, messages: Sequence[Message], now: float) -> None:
-        """Writes all messages as one piece, or drops them all."""
-        if self._connection is None or self._full(self._connection):
+        """Writes all messages as one piece, or drops them all, but for proposals that can wait for a connection."""
+        if self._connection is None:
+            self._keep_proposals(messages, now)
+            return
+        if self._full(self._connection):
             self._drop(len(messages))
             return
         frames = self._encode(messages, now)
@@ -107,6 +113,16 @@ class Peer:
             if connection is not None:
                 return await self._hold(connection, url)
         return 0.0
+
+    def _keep_proposals(self, messages: Sequence[Message], now: float) -> None:
+        frames = self._encode([message for message in messages if message.type == MessageType.PROP], now)
+        kept = 0
+        for frame in frames:
+            if len(self._waiting) + len(frame) <= WAITING_BYTES:
+                self._waiting += frame
+                kept += 1
+        if kept < len(messages):
+            self._drop(len(messages) - kept)
 
     def _full(self, connection: Connection) -> bool:
         transport = connection.writer.transport
@@ -161,6 +177,9 @@ class Peer:
         self._connection, self._connected_url, self.active_since = connection, url, clock()
         self._said.clear()
         log.info("peer connected", extra={"fields": self._fields(url=url)})
+        if self._waiting:
+            waiting, self._waiting = self._waiting, bytearray()
+            connection.writer.write(waiting)
         try:
             reason = await self._until_lost(connection)
             seconds = clock() - self.active_since

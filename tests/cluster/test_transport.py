@@ -449,3 +449,37 @@ def test_a_member_that_stops_takes_no_more_messages(loop: str, caplog: pytest.Lo
             assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
     run_on(loop, test)
+
+
+def test_proposals_wait_for_a_connection(loop: str) -> None:
+    async def test() -> None:
+        one, two = Member(1), Member(2)
+        proposals = [Message(MessageType.PROP, 2, 1, entries=(Entry(0, 0, data=bytes([n])),)) for n in range(3)]
+        async with Cluster(one):
+            await two.listen()  # it refuses, for it does not run yet
+            one.transport.add_peer(2, [two.url])
+            two.transport.add_peer(1, [one.url])
+            one.transport.send([heartbeat(1, 2), proposals[0]])
+            one.transport.send(proposals[1:])
+            await eventually(lambda: one.unreachable == [2])
+            await two.transport.start()
+            await eventually(lambda: len(two.received) == 3)
+            assert two.received == proposals
+            await two.stop()
+
+    run_on(loop, test)
+
+
+def test_proposals_that_wait_are_bounded(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "WAITING_BYTES", 10_000)
+
+    async def test() -> None:
+        async with Cluster(one := Member(1)):
+            one.transport.add_peer(2, ["http://127.0.0.1:9"])
+            large = Message(MessageType.PROP, 2, 1, entries=(Entry(0, 0, data=bytes(6_000)),))
+            one.transport.send([large])
+            assert one.transport._peers[2].dropped == 0
+            one.transport.send([large, large])
+            assert one.transport._peers[2].dropped == 2
+
+    run_on(loop, test)
