@@ -14,6 +14,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,14 +45,14 @@ class Report(NamedTuple):
         return not self.lost and not self.illegal and not self.members_differ
 
 
-def run(directory: Path, seconds: float, seed: int, victim: str = "random") -> Report:
-    """`victim` is `random` or `leader`."""
+def run(directory: Path, seconds: float, seed: int, victim: str, variables: Mapping[str, str]) -> Report:
+    """`victim` is `random` or `leader`; `variables` are set in the members' environment."""
     draw = random.Random(seed)
     journal = Journal()
-    with processes(directory) as members:
+    with processes(directory, variables) as members:
         members.start()
         kills, leader_kills = asyncio.run(_under_load(members, seconds, draw, journal, victim))
-        members.wait_until_healthy()
+        members.start()
         lost = journal.contradictions(values(members.members[0]))
         violation = find_violation(journal.history)
         illegal = [] if violation is None else [str(op) for op in sorted(violation, key=lambda op: op.called)]
@@ -128,7 +129,7 @@ def main() -> int:
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="chaos-") as directory:
-        report = run(Path(directory), arguments.seconds, arguments.seed, arguments.victim)
+        report = run(Path(directory), arguments.seconds, arguments.seed, arguments.victim, {})
     for name, value in report._asdict().items():
         print(f"{name.replace('_', ' ')}: {value}")
     return 0 if report.is_good else 1

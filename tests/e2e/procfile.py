@@ -28,6 +28,9 @@ FIRST_PORT, LAST_PORT = 10_000, 32_000
 DEADLINE_SECONDS = 20.0
 _PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+")
 
+QUICK = {"ETCD_HEARTBEAT_INTERVAL": "50", "ETCD_ELECTION_TIMEOUT": "500"}
+"""Half of etcd's own times."""
+
 Found = TypeVar("Found")
 
 
@@ -124,23 +127,22 @@ class Member:
 class Processes:
     """The Procfile's members. They do not run until `start`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, variables: Mapping[str, str]) -> None:
+        """`variables` are set in the members' environment."""
         lines = read_procfile(ROOT / "Procfile")
         self.directory = directory
         ports = sorted({port for line in lines.values() for port in _PORT.findall(line)})
         moved = dict(zip(ports, map(str, free_ports(len(ports))), strict=True))
         self.members = [
-            Member(name, _moved(line, moved, directory), directory / f"{name}.log", environment())
+            Member(name, _moved(line, moved, directory), directory / f"{name}.log", {**environment(), **variables})
             for name, line in lines.items()
         ]
 
     def start(self) -> None:
+        """Starts those that do not run, and waits until each takes part in a majority."""
         for member in self.members:
-            member.start()
-        self.wait_until_healthy()
-
-    def wait_until_healthy(self) -> None:
-        """All run, and each takes part in a majority."""
+            if not member.is_running:
+                member.start()
         for member in self.members:
             eventually(lambda member=member: is_healthy(member), f"healthy {member.name}")
 
@@ -163,9 +165,9 @@ class Processes:
 
 
 @contextmanager
-def processes(directory: Path) -> Iterator[Processes]:
+def processes(directory: Path, variables: Mapping[str, str] = QUICK) -> Iterator[Processes]:
     directory.mkdir(parents=True, exist_ok=True)
-    members = Processes(directory)
+    members = Processes(directory, variables)
     try:
         yield members
     finally:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from procfile import ROOT, environment, eventually, free_ports
+from procfile import QUICK, ROOT, environment, eventually, free_ports
 
 STOP_SECONDS = 8.0
 _PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+")
@@ -50,7 +50,7 @@ class Newcomer:
                 command,
                 shell=True,
                 cwd=self.directory,
-                env=environment(),
+                env={**environment(), **QUICK},
                 start_new_session=True,
                 stdout=subprocess.PIPE if "curl" in command else output,
                 stderr=output,
@@ -63,7 +63,7 @@ class Newcomer:
             self.moved(command) + " --silent --show-error --max-time 10" if "curl" in command else command,
             shell=True,
             cwd=self.directory,
-            env=environment(),
+            env={**environment(), **QUICK},
             capture_output=True,
             text=True,
             timeout=20,

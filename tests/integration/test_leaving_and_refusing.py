@@ -72,7 +72,11 @@ def test_writes_to_a_stopping_leader_are_answered_or_fail_and_what_was_acknowled
     run(tmp_path, scenario)
 
 
-def test_without_a_majority_nothing_is_acknowledged_and_plain_reads_go_on(tmp_path: Path) -> None:
+def test_without_a_majority_nothing_is_acknowledged_and_plain_reads_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etcdpy.server.REQUEST_GRACE_SECONDS", 1.0)
+
     async def scenario(cluster: Cluster) -> None:
         written = await cluster.leader.put("/a", value="1")
         await cluster.settle()
