@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 from typing import NamedTuple
 
@@ -40,7 +39,7 @@ def parse_basic(authorization: bytes) -> Login | None:
     if scheme.lower() != b"basic":
         return None
     try:
-        decoded = base64.b64decode(encoded, validate=True)
+        decoded = binascii.a2b_base64(encoded, strict_mode=True)
     except (binascii.Error, ValueError):
         return None
     user, colon, password = decoded.partition(b":")

@@ -10,7 +10,7 @@ from typing import Any
 from cluster.membership import Member, Membership, MembershipError
 from cluster.node import NodeStatus
 from cluster.state_machine import Position
-from etcdpy.auth.gate import make_gate
+from etcdpy.auth.gate import Gate, make_gate
 from etcdpy.auth.passwords import Passwords
 from etcdpy.http.app import HttpConfig, make_client_listener, make_peer_listener
 from etcdpy.http.stats import NoTraffic
@@ -74,8 +74,9 @@ class FakeNode:
 class Api:
     """A running API on loopback, and what is behind it."""
 
-    def __init__(self, node: FakeNode, service: Service, port: int, peer_port: int) -> None:
+    def __init__(self, node: FakeNode, service: Service, gate: Gate, port: int, peer_port: int) -> None:
         self.node = node
+        self.gate = gate
         self.service = service
         self.store = service.store
         self.port = port
@@ -163,7 +164,7 @@ async def running_api(config: HttpConfig = DEFAULTS, guest_is_open: bool = True)
     servers = [await loop.create_server(listener.protocol, "127.0.0.1", 0) for listener in listeners]
     ports = [server.sockets[0].getsockname()[1] for server in servers]
     try:
-        yield Api(node, service, *ports)
+        yield Api(node, service, gate, *ports)
     finally:
         for server, listener in zip(servers, listeners, strict=True):
             server.close()
@@ -172,11 +173,11 @@ async def running_api(config: HttpConfig = DEFAULTS, guest_is_open: bool = True)
         passwords.close()
 
 
-def run(scenario: Callable[[Api], Any], config: HttpConfig = DEFAULTS) -> None:
+def run(scenario: Callable[[Api], Any], config: HttpConfig = DEFAULTS, guest_is_open: bool = True) -> None:
     """Runs a coroutine function against a fresh API, on each lane."""
 
     async def main(fast_lane: bool) -> None:
-        async with running_api(config._replace(fast_lane=fast_lane)) as api:
+        async with running_api(config._replace(fast_lane=fast_lane), guest_is_open) as api:
             await scenario(api)
 
     for fast_lane in (True, False):
