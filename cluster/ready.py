@@ -40,9 +40,13 @@ class ApplierPort(Protocol):
 
 
 async def process_ready(ready: Ready, storage: StoragePort, transport: TransportPort, applier: ApplierPort) -> None:
+    overlaps = ready.must_sync
+    if not overlaps:
+        applier.apply(ready.committed_entries)  # there is no disk to wait for: those who wait for answers come first
     transport.send(ready.messages)  # may leave before our own fsync (Raft thesis, 10.2.1)
     saved = storage.save(ready.hard_state, ready.entries, ready.snapshot, must_sync=ready.must_sync)
-    applier.apply(ready.committed_entries)  # committed AND on our own disk since an earlier Ready: no need to wait
+    if overlaps:
+        applier.apply(ready.committed_entries)  # committed AND on our own disk since an earlier Ready: no need to wait
     await saved
     transport.send(ready.persisted_messages)  # only now are these promises true
     applier.restore(ready.snapshot)
