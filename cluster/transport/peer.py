@@ -115,14 +115,15 @@ class Peer:
         return 0.0
 
     def _keep_proposals(self, messages: Sequence[Message], now: float) -> None:
-        frames = self._encode([message for message in messages if message.type == MessageType.PROP], now)
-        kept = 0
-        for frame in frames:
+        proposals = [message for message in messages if message.type == MessageType.PROP]
+        dropped = len(messages) - len(proposals)
+        for frame in self._encode(proposals, now):
             if len(self._waiting) + len(frame) <= WAITING_BYTES:
                 self._waiting += frame
-                kept += 1
-        if kept < len(messages):
-            self._drop(len(messages) - kept)
+            else:
+                dropped += 1
+        if dropped:
+            self._drop(dropped)
 
     def _full(self, connection: Connection) -> bool:
         transport = connection.writer.transport
