@@ -1,4 +1,4 @@
-"""What the README tells a newcomer to type, typed: `make run`, the tour, Ctrl-C, and once more.
+"""What the README tells a newcomer to type, typed: `make run`, the tour, Ctrl-C.
 
 The commands are the README's own, in its order; only ports and the directory are others.
 """
@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,21 +158,3 @@ class Tour:
     def _change_until_the_watch_answers(self, command: str, watching: subprocess.Popen[str]) -> None:
         eventually(lambda: self._newcomer.does(command) and watching.poll() is not None, "answer of the watch")
         assert json.loads(watching.communicate()[0])["node"]["value"] in command
-
-
-def test_ctrl_c_stops_all_cleanly_and_the_next_run_goes_on(tmp_path: Path) -> None:
-    with a_newcomer(tmp_path) as newcomer:
-        for i in range(2):
-            terminal = newcomer.begin("make run")
-            newcomer.does(f"curl http://127.0.0.1:2379/v2/keys/run/{i} -XPUT -d value={i}")
-            begun = time.monotonic()
-            code = press_ctrl_c(terminal)
-            newcomer.waits_for_the_end()
-            assert time.monotonic() - begun < STOP_SECONDS
-            assert code in (0, 130, -signal.SIGINT), newcomer.output.read_text()
-            assert len(_STARTED.findall(newcomer.output.read_text())) == 3 * (i + 1)
-        terminal = newcomer.begin("make run")
-        found = json.loads(newcomer.does("curl 'http://127.0.0.1:22379/v2/keys/run?quorum=true&sorted=true'"))
-        assert [node["value"] for node in found["node"]["nodes"]] == ["0", "1"]
-        press_ctrl_c(terminal)
-        newcomer.waits_for_the_end()
