@@ -36,7 +36,7 @@ class Login(NamedTuple):
 def parse_basic(authorization: bytes) -> Login | None:
     """None for everything that is not Basic, or not well formed."""
     scheme, _, encoded = authorization.partition(b" ")
-    if scheme.lower() != b"basic":
+    if scheme.lower() != b"basic" or len(encoded) % 4:
         return None
     try:
         decoded = binascii.a2b_base64(encoded, strict_mode=True)
