@@ -7,6 +7,7 @@ SECONDS ?= 60
 SINGLE ?= 300
 CLUSTER ?= 100
 BIN := .venv/bin
+MEMBERS := infra1 infra2 infra3
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 export RUFF_CACHE_DIR := .venv/cache/ruff
@@ -15,12 +16,12 @@ export MYPY_CACHE_DIR := .venv/cache/mypy
 .PHONY: help run test install check fix clean lock conformance conformance-record bench bench-quick chaos powercuts
 
 help:
-	@echo 'make run                 start three members (client ports 2379, 22379, 32379), data in ./data'
+	@echo 'make run                 start three members (https ports 2379, 22379, 32379); data in ./data, certificates in ./pki'
 	@echo 'make test                run the tests'
 	@echo 'make check               format, lint, types, import contracts: only looks'
 	@echo 'make fix                 repair what of that can be repaired'
 	@echo 'make install             set everything up in .venv'
-	@echo 'make clean               remove .venv and caches; ./data stays'
+	@echo 'make clean               remove .venv and caches; ./data and ./pki stay'
 	@echo 'make lock                choose and lock the newest versions of what we depend on'
 	@echo 'make conformance         random requests to a live etcd and a live etcdpy; SEEDS=20 REQUESTS=2000'
 	@echo 'make conformance-record  ask a live etcd again for the answers that the scenarios expect'
@@ -30,7 +31,7 @@ help:
 
 # A honcho for each member, because one stops all that it runs as soon as a part of it ends. Each in a session of its own,
 # because it must get one signal only, whoever else got it.
-run: .venv/ready
+run: .venv/ready pki/issued
 	@trap 'trap "" INT TERM; kill $$honchos 2>/dev/null' INT TERM; \
 	for member in $$(sed -n 's/:.*//p' Procfile); do setsid $(BIN)/honcho start $$member & honchos="$$honchos $$!"; done; \
 	wait || wait
@@ -72,6 +73,15 @@ clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf tests/conformance/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Certificates for members on this machine. Whoever has pki/ca.pem believes what pki/ca-key.pem signs.
+pki/ca.pem: | .venv/ready
+	$(BIN)/etcdpyctl pki init --force
+
+pki/issued: pki/ca.pem
+	$(BIN)/etcdpyctl pki issue server $(MEMBERS) --host 127.0.0.1 --host localhost --host ::1 --force
+	$(BIN)/etcdpyctl pki issue peer $(MEMBERS) --host 127.0.0.1 --force
+	@touch $@
 
 # What `make run` needs, with the setuptools that installs the checkout itself.
 .venv/ready: requirements.txt pyproject.toml

@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT / "tests" / "checkers"), str(ROOT / "tests" / "e2e")]
 
 from linearizability import find_violation  # noqa: E402
 from load import Journal, run_clients  # noqa: E402
-from procfile import Member, Processes, eventually, processes  # noqa: E402
+from procfile import Member, Processes, client_context, eventually, processes  # noqa: E402
 
 KILL_EVERY_SECONDS = 2.0
 DOWN_SECONDS = 0.5
@@ -74,7 +74,10 @@ async def _under_load(
     """How many members were killed, and how many of them led."""
     stop = asyncio.Event()
     urls = [member.url for member in members.members]
-    load = asyncio.create_task(run_clients(urls, random.Random(draw.random()), journal, stop, WRITERS, READERS))
+    context = client_context(members.members[0].ca_file)
+    load = asyncio.create_task(
+        run_clients(urls, context, random.Random(draw.random()), journal, stop, WRITERS, READERS)
+    )
     try:
         return await _kill_until(time.monotonic() + seconds, members, draw, victim, load)
     finally:

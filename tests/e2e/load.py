@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -122,12 +123,18 @@ class Client:
 
 
 async def run_clients(
-    urls: Sequence[str], draw: random.Random, journal: Journal, stop: asyncio.Event, writers: int, readers: int
+    urls: Sequence[str],
+    context: ssl.SSLContext,
+    draw: random.Random,
+    journal: Journal,
+    stop: asyncio.Event,
+    writers: int,
+    readers: int,
 ) -> None:
     """`readers` read and write five shared keys."""
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
     keys = [f"/shared/{i}" for i in range(5)]
-    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0, ssl=context)) as session:
         session._retry_connection = False  # a request sent twice would be two operations that look like one
         clients = [Client(f"c{i}", urls, random.Random(draw.random()), journal) for i in range(writers + readers)]
         await asyncio.gather(

@@ -1,4 +1,5 @@
-"""Members as real processes, started with the Procfile's own command lines on other ports and in another directory.
+"""Members as real processes, started with the Procfile's own command lines on other ports and in another directory,
+with certificates of an authority of their own.
 
 Every process that was started is killed when the `with` of its `Processes` ends. Members write their logs to
 `<name>.log`, and whatever happens to them, none of them may ever show a traceback.
@@ -14,13 +15,19 @@ import re
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
+
+from etcdpy.pki import Kind, Period, issue, make_authority
+from etcdpy.pki_files import PairFiles, write_pair
 
 ROOT = Path(__file__).parents[2]
 FIRST_PORT, LAST_PORT = 10_000, 32_000
@@ -50,10 +57,11 @@ class Answer(NamedTuple):
 class Member:
     """One line of the Procfile."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], directory: Path, environment: Mapping[str, str]) -> None:
         self.name = name
         self.command = list(command)
-        self.log = log
+        self.ca_file = directory / "pki" / "ca.pem"
+        self.log = directory / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._environment = environment
 
@@ -100,9 +108,14 @@ class Member:
         assert self.process is not None
         return self.process.wait(seconds)
 
+    def connection(self, seconds: float = DEADLINE_SECONDS) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.port, timeout=seconds, context=client_context(self.ca_file)
+        )
+
     def request(self, method: str, target: str, body: str | None = None, seconds: float = DEADLINE_SECONDS) -> Answer:
         """Raises OSError or HTTPException where there is no answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
+        connection = self.connection(seconds)
         headers = {} if body is None else {"Content-Type": "application/x-www-form-urlencoded"}
         try:
             connection.request(method, target, body, headers)
@@ -134,9 +147,10 @@ class Processes:
         ports = sorted({port for line in lines.values() for port in _PORT.findall(line)})
         moved = dict(zip(ports, map(str, free_ports(len(ports))), strict=True))
         self.members = [
-            Member(name, _moved(line, moved, directory), directory / f"{name}.log", {**environment(), **variables})
+            Member(name, _moved(line, moved, directory), directory, {**environment(), **variables})
             for name, line in lines.items()
         ]
+        make_certificates(directory / "pki", list(lines))
 
     def start(self) -> None:
         """Starts those that do not run, and waits until each takes part in a majority."""
@@ -184,9 +198,23 @@ def read_procfile(path: Path) -> dict[str, str]:
 def _moved(line: str, ports: Mapping[str, int], directory: Path) -> list[str]:
     """The command as a shell would start it, with other ports and data directories."""
     words = shlex.split(_PORT.sub(lambda match: ports[match[0]], line).removeprefix("exec "))
-    at = words.index("--data-dir") + 1
-    words[at] = str(directory / words[at])
-    return words
+    return [str(directory / word) if word.startswith(("data/", "pki/")) else word for word in words]
+
+
+def make_certificates(directory: Path, names: Sequence[str]) -> None:
+    """As the Makefile makes them with `etcdpyctl pki`."""
+    period = Period.from_now(datetime.now(UTC), 60)
+    authority = make_authority("e2e", period)
+    write_pair(PairFiles.of(directory / "ca.pem"), authority)
+    for kind in (Kind.SERVER, Kind.PEER):
+        for name in names:
+            pair = issue(authority, kind, name, ("127.0.0.1",), period)
+            write_pair(PairFiles.of(directory / f"{kind}-{name}.pem"), pair)
+
+
+@cache
+def client_context(ca_file: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(ca_file))
 
 
 def environment() -> dict[str, str]:

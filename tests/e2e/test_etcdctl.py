@@ -31,7 +31,8 @@ _ENV = {**environment(), "ETCDCTL_API": "2"}
 
 
 def _command(cluster: Processes, *arguments: str) -> list[str]:
-    return [str(ETCDCTL), "--endpoints", ",".join(member.url for member in cluster.members), *arguments]
+    endpoints = ",".join(member.url for member in cluster.members)
+    return [str(ETCDCTL), "--endpoints", endpoints, "--ca-file", str(cluster.members[0].ca_file), *arguments]
 
 
 def test_keys_and_directories(cluster: Processes) -> None:

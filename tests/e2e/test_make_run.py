@@ -9,6 +9,7 @@ import pty
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -98,52 +99,55 @@ def checkout(tmp_path: Path) -> tuple[Path, list[str]]:
     (tmp_path / "Procfile").write_text(procfile)
     (tmp_path / "Makefile").symlink_to(CHECKOUT / "Makefile")
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parents[1])
-    return tmp_path, [f"http://127.0.0.1:{ports[port]}" for port in PORTS[:3]]
+    return tmp_path, [f"https://127.0.0.1:{ports[port]}" for port in PORTS[:3]]
 
 
-def call(url: str, method: str = "GET", **form: str) -> Any:
+def call(directory: Path, url: str, method: str = "GET", **form: str) -> Any:
+    """Raises OSError, also while the certificates are not made yet."""
+    context = ssl.create_default_context(cafile=str(directory / "pki" / "ca.pem"))
     data = urllib.parse.urlencode(form).encode() if form else None
-    with urllib.request.urlopen(urllib.request.Request(url, data, method=method), timeout=10) as response:
+    request = urllib.request.Request(url, data, method=method)
+    with urllib.request.urlopen(request, timeout=10, context=context) as response:
         return json.load(response)
 
 
-def is_healthy(url: str) -> bool:
+def is_healthy(directory: Path, url: str) -> bool:
     try:
-        return bool(call(f"{url}/health")["health"] == "true")
+        return bool(call(directory, f"{url}/health")["health"] == "true")
     except OSError:
         return False
 
 
-def wait_until_healthy(urls: list[str], terminal: Terminal) -> None:
+def wait_until_healthy(directory: Path, urls: list[str], terminal: Terminal) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not all(map(is_healthy, urls)):
+    while not all(is_healthy(directory, url) for url in urls):
         assert time.monotonic() < deadline, terminal.screen
         time.sleep(0.05)
 
 
-def stop(terminal: Terminal, urls: list[str]) -> None:
+def stop(terminal: Terminal, directory: Path, urls: list[str]) -> None:
     terminal.press_ctrl_c()
     assert terminal.wait() == -signal.SIGINT, terminal.screen  # as make ends at Ctrl-C
     assert "***" not in terminal.screen
     assert "Traceback" not in terminal.screen
     for url in urls:
         with pytest.raises(urllib.error.URLError, match="refused"):
-            call(f"{url}/health")
+            call(directory, f"{url}/health")
 
 
 @pytest.mark.timeout(120)
 def test_three_members_that_stop_at_ctrl_c_and_keep_their_data(checkout: tuple[Path, list[str]]) -> None:
     directory, urls = checkout
     with make_run(directory) as terminal:
-        wait_until_healthy(urls, terminal)
+        wait_until_healthy(directory, urls, terminal)
         for number, url in enumerate(urls):
-            call(f"{url}/v2/keys/number/{number}", "PUT", value=f"written {number}")
-        stop(terminal, urls)
+            call(directory, f"{url}/v2/keys/number/{number}", "PUT", value=f"written {number}")
+        stop(terminal, directory, urls)
         assert terminal.screen.count("stopped (rc=0)") == 3, terminal.screen
     assert sorted(path.name for path in (directory / "data").iterdir()) == ["infra1", "infra2", "infra3"]
 
     with make_run(directory) as terminal:
-        wait_until_healthy(urls, terminal)
-        nodes = call(f"{urls[2]}/v2/keys/number?quorum=true&sorted=true")["node"]["nodes"]
+        wait_until_healthy(directory, urls, terminal)
+        nodes = call(directory, f"{urls[2]}/v2/keys/number?quorum=true&sorted=true")["node"]["nodes"]
         assert [node["value"] for node in nodes] == ["written 0", "written 1", "written 2"]
-        stop(terminal, urls)
+        stop(terminal, directory, urls)

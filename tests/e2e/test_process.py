@@ -119,7 +119,7 @@ def test_a_signal_ends_every_member_quickly_and_cleanly(cluster: Processes, numb
 
 def test_a_member_with_clients_that_wait_stops_quickly(cluster: Processes) -> None:
     follower = cluster.followers[0]
-    waiting = [http.client.HTTPConnection("127.0.0.1", follower.port, timeout=10) for _ in range(20)]
+    waiting = [follower.connection() for _ in range(20)]
     try:
         for connection in waiting:
             connection.request("GET", "/v2/keys/w?wait=true&stream=true")

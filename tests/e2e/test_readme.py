@@ -121,7 +121,7 @@ def test_the_readme_from_make_run_to_the_last_command(tmp_path: Path) -> None:
         for command in commands():
             tour.do(command)
         eventually(lambda: len(_STARTED.findall(newcomer.output.read_text())) == 4 or None, "the killed one's return")
-        newcomer.does("curl 'http://127.0.0.1:2379/v2/keys/hello?quorum=true'")
+        newcomer.does("curl --cacert pki/ca.pem 'https://127.0.0.1:2379/v2/keys/hello?quorum=true'")
         for terminal in reversed(tour.terminals):
             press_ctrl_c(terminal)
         newcomer.waits_for_the_end()
