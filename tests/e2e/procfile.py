@@ -162,7 +162,10 @@ class Processes:
 
     @property
     def leader(self) -> Member:
-        return eventually(lambda: next((m for m in self.members if m.is_running and m.leads()), None), "leader")
+        try:
+            return eventually(lambda: next((m for m in self.members if m.is_running and m.leads()), None), "leader")
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}:\n{self.logs()[-8000:]}") from None
 
     @property
     def followers(self) -> list[Member]:
