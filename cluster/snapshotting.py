@@ -71,20 +71,29 @@ class Snapshotting:
         snapshot = Snapshot(self._applier.applied_index, self._applier.applied_term, self._conf_state())
         header, dump = self._applier.header(), self._state_machine.dump
         self._commands_at_last = self._applier.applied_commands
-        written = self._run_in_child(lambda: self._snapshotter.write(snapshot, header, dump()))
-        self._task = self._spawn(self._finish(snapshot, written))
+        try:
+            written = self._run_in_child(lambda: self._snapshotter.write(snapshot, header, dump()))
+        except OSError as failure:  # no memory or no process left for a child: members run out of them together
+            self._try_again_later(snapshot, failure)
+        else:
+            self._task = self._spawn(self._finish(snapshot, written))
 
     async def _finish(self, snapshot: Snapshot, written: Coroutine[Any, Any, None]) -> None:
-        fields = {"raft_index": snapshot.index}
         try:
             await written
             self._storage.create_snapshot(snapshot)
-            log.info("snapshot made", extra={"fields": fields})
-        except ChildFailed as failure:  # a full disk, most likely: the log simply stays long until it works
-            self._not_before = self._monotonic() + RETRY_SECONDS
-            log.warning("snapshot not made", extra={"fields": {**fields, "reason": str(failure)}})
+            log.info("snapshot made", extra={"fields": {"raft_index": snapshot.index}})
+        except ChildFailed as failure:  # a full disk, most likely
+            self._try_again_later(snapshot, failure)
         finally:
             self._task = None
+
+    def _try_again_later(self, snapshot: Snapshot, failure: Exception) -> None:
+        """The log simply stays long until it works."""
+        self._commands_at_last -= self._snapshot_count
+        self._not_before = self._monotonic() + RETRY_SECONDS
+        fields = {"raft_index": snapshot.index, "reason": str(failure)}
+        log.warning("snapshot not made", extra={"fields": fields})
 
     async def stop(self) -> None:
         """Waits for a snapshot under way."""
