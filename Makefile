@@ -61,7 +61,7 @@ chaos: .venv/ready-dev
 	$(BIN)/python tests/e2e/chaos.py --seconds $(SECONDS)
 
 powercuts: .venv/ready-dev
-	$(BIN)/python tests/disks/powercut.py --single $(SINGLE) --cluster $(CLUSTER)
+	$(BIN)/python tests/faults/powercut.py --single $(SINGLE) --cluster $(CLUSTER)
 
 bench: .venv/ready-dev
 	$(BIN)/python -m bench

@@ -10,6 +10,7 @@ The layout is etcd's. Directories are for their owner only.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import logging
 import os
 import stat
@@ -56,6 +57,20 @@ class DataDir:
             raise
         return cls(path, wal, snap, locks)
 
+    def set_aside(self) -> list[str]:
+        """Moves a member's files out of the way, durably, so that another may begin here. Returns where they are now:
+        beside `member`, and within a write-ahead log's directory elsewhere."""
+        member = os.path.join(self.path, "member")
+        places = [_free_name(f"{member}.aside")]
+        os.rename(member, places[0])
+        if not self.wal_dir.startswith(member + os.sep):
+            places.append(_free_name(os.path.join(self.wal_dir, "aside")))
+            _move_files(self.wal_dir, places[1])
+        _sync(self.path)
+        for directory in (member, self.snap_dir, self.wal_dir):
+            _make_private(directory)
+        return places
+
     def close(self) -> None:
         _unlock(self._locks)
         self._locks = []
@@ -76,11 +91,28 @@ def _make_durably(path: str) -> None:
     if not os.path.isdir(parent):
         _make_durably(parent)
     os.mkdir(path, _MODE)
-    handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(parent)
+
+
+def _sync(directory: str) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _free_name(stem: str) -> str:
+    return next(name for number in itertools.count(1) if not os.path.lexists(name := f"{stem}-{number}"))
+
+
+def _move_files(source: str, target: str) -> None:
+    _make_private(target)
+    for entry in os.scandir(source):
+        if entry.is_file(follow_symlinks=False) and entry.name != _LOCK:
+            os.rename(entry.path, os.path.join(target, entry.name))
+    for directory in (target, source):
+        _sync(directory)
 
 
 def _lock(directory: str) -> int:

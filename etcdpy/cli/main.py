@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from etcdpy import __version__
+from etcdpy.cli.member import member
 from etcdpy.cli.pki import pki
 
 
@@ -17,4 +18,5 @@ def main() -> None:
     """Controls an etcdpy cluster."""
 
 
+main.add_command(member)
 main.add_command(pki)

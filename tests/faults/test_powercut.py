@@ -12,10 +12,10 @@ from loop_disk import why_impossible
 pytestmark = pytest.mark.skipif(why_impossible() is not None, reason=str(why_impossible()))
 
 
-@pytest.mark.parametrize(("members", "cuts"), [(1, 5), (3, 2)])
-def test_cutting_the_power_of_all_members_under_load_loses_nothing(tmp_path: Path, members: int, cuts: int) -> None:
+@pytest.mark.parametrize(("count", "cuts"), [(1, 5), (3, 2)])
+def test_cutting_the_power_of_all_members_under_load_loses_nothing(tmp_path: Path, count: int, cuts: int) -> None:
     seed = random.randrange(1 << 32)
-    report = powercut.run(tmp_path, members, cuts, random.Random(seed), {})
+    report = powercut.run(tmp_path, count, cuts, random.Random(seed), {})
     assert not report.lost, f"seed {seed}: {report}"
     assert report.cuts == cuts
 

@@ -1,6 +1,6 @@
 """Cuts the power of members under load, again and again, and looks for acknowledged writes that are gone.
 
-    python tests/disks/powercut.py [--single 300] [--cluster 100] [--seed N] [--lying-fsync]
+    python tests/faults/powercut.py [--single 300] [--cluster 100] [--seed N] [--lying-fsync]
 
 cuts a cluster of one member `single` times, then all members of a cluster of three at once `cluster` times; now and
 then while they start. Exit code 1 if anything was lost, or a member would not start again. `--lying-fsync` makes the
@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tests" / "disks")]
+sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tests" / "faults")]
 
 from loop_disk import Cut, LoopDisk, loop_disks, why_impossible  # noqa: E402
+from members import Member, Members, members  # noqa: E402
 from power_load import Journal, write_until  # noqa: E402
-from procfile import Member, environment, eventually, free_ports, is_healthy  # noqa: E402
+from procfile import eventually  # noqa: E402
 
 DISK_MEBIBYTES = 512
 CUTS_OF_A_DISK = 50
@@ -45,14 +46,14 @@ class Report(NamedTuple):
     seconds: float
 
 
-def run(directory: Path, members: int, cuts: int, draw: random.Random, variables: Mapping[str, str]) -> Report:
-    """Ends early once something is lost. `variables` are set in the members' environment."""
+def run(directory: Path, count: int, cuts: int, draw: random.Random, variables: Mapping[str, str]) -> Report:
+    """`count` members. Ends early once something is lost. `variables` are set in the members' environment."""
     begun = time.monotonic()
-    total = Report(members, 0, 0, 0, [], 0.0)
+    total = Report(count, 0, 0, 0, [], 0.0)
     while total.cuts < cuts and not total.lost:
         some = min(CUTS_OF_A_DISK, cuts - total.cuts)
-        part = _run_on_new_disks(directory / str(total.cuts), members, some, draw, variables)
-        total = Report(members, *(a + b for a, b in zip(total[1:], part[1:], strict=True)))
+        part = _run_on_new_disks(directory / str(total.cuts), count, some, draw, variables)
+        total = Report(count, *(a + b for a, b in zip(total[1:], part[1:], strict=True)))
     return total._replace(seconds=round(time.monotonic() - begun, 1))
 
 
@@ -60,25 +61,24 @@ def _run_on_new_disks(
     directory: Path, count: int, cuts: int, draw: random.Random, variables: Mapping[str, str]
 ) -> Report:
     directory.mkdir()
-    members = make_members(directory, count, {**SETTINGS, **variables})
-    with loop_disks([Path(member.flag("data-dir")) for member in members], DISK_MEBIBYTES) as disks:
-        power = _Power(members, disks, draw)
+    with (
+        members(directory, count, {**SETTINGS, **variables}) as cluster,
+        loop_disks([member.data_dir for member in cluster], DISK_MEBIBYTES) as disks,
+    ):
+        power = _Power(cluster, disks, draw)
         try:
-            for _ in range(cuts):
+            while power.cuts < cuts and not power.lost:
                 power.live_until_cut()
-                if power.lost:
-                    break
             power.start()
         finally:
-            power.off()
-    lost = power.lost + [text for member in members if "Traceback" in (text := member.log.read_text())]
-    return Report(count, power.cuts, power.cuts_while_starting, power.journal.acknowledged, lost, 0.0)
+            cluster.kill()
+        return Report(count, power.cuts, power.cuts_while_starting, power.journal.acknowledged, power.lost, 0.0)
 
 
 class _Power:
     """Members and their disks, which go off together."""
 
-    def __init__(self, members: list[Member], disks: list[LoopDisk], draw: random.Random) -> None:
+    def __init__(self, members: Members, disks: list[LoopDisk], draw: random.Random) -> None:
         self.journal = Journal()
         self.lost: list[str] = []
         self.cuts = 0
@@ -89,8 +89,7 @@ class _Power:
 
     def live_until_cut(self) -> None:
         if self._draw.random() < CUT_WHILE_STARTING:
-            for member in self._members:
-                member.start()
+            self._switch_on()
             time.sleep(self._draw.random() * STARTING_SECONDS)
             self._cut()
             self.cuts_while_starting += 1
@@ -98,18 +97,15 @@ class _Power:
             self.start()
             asyncio.run(self._load_until_cut())
         self.cuts += 1
-        self.off()
+        self._members.kill()
         for disk in self._disks:
             disk.unmount()
             disk.mount()
 
     def start(self) -> None:
         """Starts them all and looks for what is lost. A member that refuses to start has lost everything."""
-        for member in self._members:
-            member.start()
         try:
-            for member in self._members:
-                eventually(lambda member=member: is_healthy(member), f"healthy {member.name}")
+            self._members.start()
             found, index = eventually(lambda: _state(self._draw.choice(self._members)), "linearizable read")
         except AssertionError as reason:
             self.lost.append(str(reason))
@@ -124,33 +120,16 @@ class _Power:
         await asyncio.sleep(self._draw.random() * LOAD_SECONDS)
         await asyncio.to_thread(self._cut)
         stop.set()
-        await asyncio.to_thread(self.off)
+        await asyncio.to_thread(self._members.kill)
         await load
 
     def _cut(self) -> None:
         for disk in self._draw.sample(self._disks, len(self._disks)):
             disk.cut(self._draw.choice(list(Cut)))
 
-    def off(self) -> None:
+    def _switch_on(self) -> None:
         for member in self._members:
-            if member.process is not None:
-                member.kill()
-
-
-def make_members(directory: Path, count: int, variables: Mapping[str, str]) -> list[Member]:
-    """A cluster with its files in `directory`, not started."""
-    ports = free_ports(2 * count)
-    peers = {f"m{i}": f"http://127.0.0.1:{ports[2 * i]}" for i in range(count)}
-    together = ",".join(f"{name}={url}" for name, url in peers.items())
-    members = []
-    for i, (name, peer_url) in enumerate(peers.items()):
-        client_url = f"http://127.0.0.1:{ports[2 * i + 1]}"
-        command = [sys.executable, "-m", "etcdpy", "--name", name, "--data-dir", str(directory / name)]
-        command += ["--listen-client-urls", client_url, "--advertise-client-urls", client_url]
-        command += ["--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url]
-        command += ["--initial-cluster", together]
-        members.append(Member(name, command, directory / f"{name}.log", {**environment(), **variables}))
-    return members
+            member.start()
 
 
 def _state(member: Member) -> tuple[dict[str, str], int] | None:
@@ -183,9 +162,9 @@ def main() -> int:
     draw = random.Random(arguments.seed)
     variables = LYING_FSYNC if arguments.lying_fsync else {}
     lost = False
-    for members, cuts in ((1, arguments.single), (3, arguments.cluster)):
+    for count, cuts in ((1, arguments.single), (3, arguments.cluster)):
         with tempfile.TemporaryDirectory(prefix="powercut-") as directory:
-            report = run(Path(directory), members, cuts, draw, variables)
+            report = run(Path(directory), count, cuts, draw, variables)
         lost |= bool(report.lost)
         print("; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in _shown(report).items()), flush=True)
     return 1 if lost else 0
