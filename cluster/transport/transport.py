@@ -16,7 +16,7 @@ from typing import Any
 
 from cluster.certificate import Certificate, names_one_of
 from cluster.tls import Tls
-from cluster.transport.handshake import GONE, Identity, Refusal, judge
+from cluster.transport.handshake import GONE, Identity, Refusal, judge, stated_urls
 from cluster.transport.inbound import InboundStream
 from cluster.transport.peer import Peer
 from cluster.transport.snapshots import ByteReader, SnapshotError, SnapshotFiles, receive_snapshot, send_snapshot
@@ -24,6 +24,8 @@ from cluster.transport.stats import TransportStats
 from raft.messages import Message, MessageType
 
 MAX_REFUSED_LOGGED = 256
+MAX_PEERS = 100
+"""With this many, strangers are refused: a cluster has a few members, and anybody may claim to be one."""
 
 log = logging.getLogger(__name__)
 
@@ -167,13 +169,23 @@ class Transport:
         if self._loop is None:
             return Refusal(503, "not running")
         verdict = judge(headers, self.identity, self._peers, self._removed)
-        if certificate and isinstance(verdict, int) and not names_one_of(certificate, self._peers[verdict].urls):
-            verdict = Refusal(403, "certificate does not name the host of the member")
+        if isinstance(verdict, int):
+            verdict = self._admit(verdict, stated_urls(headers), certificate)
         if isinstance(verdict, Refusal) and len(self._refused) < MAX_REFUSED_LOGGED:
             if (remote, verdict.status) not in self._refused:
                 log.warning("peer refused", extra={"fields": {"remote": remote, "reason": verdict.reason}})
             self._refused.add((remote, verdict.status))
         return verdict
+
+    def _admit(self, member_id: int, stated: Sequence[str], certificate: Certificate | None) -> int | Refusal:
+        known = self._peers.get(member_id)
+        if certificate and not names_one_of(certificate, known.urls if known else stated):
+            return Refusal(403, "certificate does not name the host of the member")
+        if known is None:
+            if len(self._peers) >= MAX_PEERS:
+                return Refusal(404, "sender is not a member")
+            self.add_peer(member_id, stated)
+        return member_id
 
     def accept_stream(
         self, sender: int, transport: asyncio.Transport, http_protocol: asyncio.Protocol

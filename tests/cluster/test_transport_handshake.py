@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.transport.handshake import Identity, Refusal, judge, request_headers
+from cluster.transport.handshake import Identity, Refusal, judge, request_headers, stated_urls
 
 US = Identity(cluster_id=0xAB, member_id=2, version="1.0")
 KNOWN = {1, 3}
@@ -54,3 +54,11 @@ def test_an_id_is_lower_case_hex_and_nothing_else(text: str) -> None:
     verdict = judge({**call(), "X-Server-From": text}, US, KNOWN | {0xA, 0x10}, REMOVED)
     assert isinstance(verdict, Refusal)
     assert verdict.status == 400
+
+
+def test_a_stranger_of_our_cluster_that_says_where_it_is_may_be_a_member_that_we_have_not_heard_of() -> None:
+    stranger = Identity(US.cluster_id, 9, "1.0", ("https://a:2380", "https://b:2380"))
+    headers = request_headers(stranger, US.member_id)
+    assert judge(headers, US, {1}, ()) == 9
+    assert stated_urls(headers) == stranger.peer_urls
+    assert judge(headers, US, {1}, {9}) == Refusal(410, "the member has been permanently removed from the cluster")
