@@ -39,15 +39,14 @@ class DurableLog:
         self._offset = 0
         self._chain = 0
 
-    def advance(self) -> list[Entry]:
-        """Reads on; returns the entries that have become durable."""
-        entries: list[Entry] = []
+    def advance(self) -> list[tuple[Entry, int | None]]:
+        """Reads on; returns the entries that have become durable, each with the term of the one before, if it is known."""
+        entries: list[tuple[Entry, int | None]] = []
         while True:
             save = self._next_save()
             if save is None:
                 return entries
-            self._add(save)
-            entries += save.entries
+            entries += self._add(save)
 
     def _next_save(self) -> Save | None:
         while True:
@@ -92,16 +91,19 @@ class DurableLog:
         names = (SegmentName.parse(os.path.basename(path)) for path in paths)
         return [name for name in names if name is not None]
 
-    def _add(self, save: Save) -> None:
+    def _add(self, save: Save) -> list[tuple[Entry, int | None]]:
         if save.mark is not None:
             self._add_mark(save.mark)
+        added = []
         for entry in save.entries:
             for index in range(entry.index, self.last + 1):
                 self.terms.pop(index, None)
             self.terms[entry.index] = entry.term
             self.last = entry.index
+            added.append((entry, self.terms.get(entry.index - 1)))
         if save.hard_state is not None:
             self.hard_state = save.hard_state
+        return added
 
     def _add_mark(self, mark: Mark) -> None:
         path = os.path.join(self._snap_dir, str(SnapshotName(mark.index, mark.term)))

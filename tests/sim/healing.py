@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .world import World
 
 BOUND_NS = 40 * SECOND
+CALM_NS = SECOND
 LOOK_EVERY = 25
 CLIENT = 1_000
 
@@ -27,6 +28,14 @@ class Healing:
     def run(self) -> None:
         world = self._world
         self._heal()
+        self._become_whole()
+        calm_until = world.now + CALM_NS
+        while world.now < calm_until:
+            world.do_next()
+        self._become_whole()
+
+    def _become_whole(self) -> None:
+        world = self._world
         deadline = world.now + BOUND_NS
         while not self._is_whole():
             if world.now > deadline:

@@ -32,7 +32,7 @@ from etcdpy.service import Service
 from etcdpy.state_machine import EtcdStateMachine
 from etcdpy.store.store import Store
 from raft.config import Config as RaftConfig
-from raft.messages import Entry, Message, Role, Snapshot
+from raft.messages import ConfChange, ConfState, Entry, Message, Role, Snapshot
 from raft.rawnode import RawNode
 
 from .clock import MemberClock
@@ -226,7 +226,7 @@ class SimMember:
         self.raw = RawNode(plan.raft_config(self.id, self.random, opened.snapshot.snapshot.index), opened.storage)
         pending = Pending()
         self.applier = WatchedApplier(
-            state_machine, self.membership, pending, self.raw.apply_conf_change, self._read_snapshot
+            state_machine, self.membership, pending, self._configure, self._read_snapshot
         )
         self.applier.tell_applying = lambda entries: world.watch.applying(self, entries)
         self.applier.tell_restored = lambda snapshot: world.watch.restored(self, snapshot)
@@ -302,6 +302,11 @@ class SimMember:
             self.disk.cut_power()
         else:
             self.disk.kill_process()
+
+    def close(self) -> None:
+        """The world ends."""
+        if self._work is not None:
+            self._work.close()
 
     def retire(self) -> None:
         """It was removed, knows it, and has stopped."""
@@ -403,6 +408,12 @@ class SimMember:
     def _sync_peers(self) -> None:
         self._seen_membership = self.membership.version
         sync_peers(self.transport, self.membership)
+
+    def _configure(self, change: ConfChange | None) -> ConfState:
+        before = self.raw.conf_state
+        after = self.raw.apply_conf_change(change)
+        self.world.watch.configured(self, self.applier.applied_index + 1, before, after)
+        return after
 
     # Snapshots.
 

@@ -99,11 +99,13 @@ class Network:
         return to
 
     def _accepts(self, to: SimMember, sender: SimMember) -> bool:
-        """As `cluster.transport.handshake.judge` does: strangers are refused, removed members are told so."""
+        """As `cluster.transport` does: removed members are told so, strangers that say where they are get an answer."""
         if sender.id in to.transport.removed:
             self._world.after(self._delay(), "gone", sender, sender._be_removed, sender.life)
             return False
-        return sender.id in to.transport.peers
+        if sender.id not in to.transport.peers:
+            to.transport.add_peer(sender.id, sender.peer_urls)
+        return True
 
     # Snapshots.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.state_machine import Position
-from raft.messages import Entry, Message, Snapshot
+from raft.messages import ConfState, Entry, Message, Snapshot
 from raft.quorum import majority
 
 from . import invariants
@@ -45,6 +45,7 @@ class Watch:
         self._sending = self._hooks("sending")
         self._applying = self._hooks("applying")
         self._applied = self._hooks("applied")
+        self._configured = self._hooks("configured")
         self._restored = self._hooks("restored")
         self._recovered = self._hooks("recovered")
         self._became_durable = self._hooks("became_durable")
@@ -92,6 +93,11 @@ class Watch:
     def applied(self, member: SimMember, commands: Sequence[Any], position: Position, results: Sequence[Any]) -> None:
         for look in self._applied:
             look(member, commands, position, results)
+
+    def configured(self, member: SimMember, index: int, before: ConfState, after: ConfState) -> None:
+        """A member has applied the membership change at `index`, or refused it."""
+        for look in self._configured:
+            look(member, index, before, after)
 
     def restored(self, member: SimMember, snapshot: Snapshot) -> None:
         for look in self._restored:

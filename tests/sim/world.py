@@ -163,7 +163,13 @@ class World:
     # Running.
 
     def run(self) -> None:
-        """Raises Violation."""
+        """Everything, from start to end. Raises Violation, and whatever the product raises that it should not."""
+        try:
+            self._run()
+        finally:
+            self.close()
+
+    def _run(self) -> None:
         for number in range(self.plan.clients):
             self.clients.begin(number)
         self.churn.begin()
@@ -194,6 +200,15 @@ class World:
         action(*args)
         if self.watch.violation is not None:
             raise self.watch.violation
+
+    def close(self) -> None:
+        """Ends what is under way."""
+        for *_, arguments in self._events:
+            for argument in arguments:
+                if hasattr(argument, "close") and hasattr(argument, "send"):
+                    argument.close()
+        for member in self.members.values():
+            member.close()
 
     # Telling.
 

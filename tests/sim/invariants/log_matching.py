@@ -14,11 +14,9 @@ class LogMatching:
         self._world = watch.world
         self._entries: dict[tuple[int, int], tuple[Entry, int | None]] = {}
 
-    def became_durable(self, member: Any, entries: Sequence[Entry]) -> None:
+    def became_durable(self, member: Any, entries: Sequence[tuple[Entry, int | None]]) -> None:
         """Every entry that matters gets to a disk."""
-        terms = member.durable.terms
-        for entry in entries:
-            before = terms.get(entry.index - 1)
+        for entry, before in entries:
             known = self._entries.get((entry.term, entry.index))
             if known is None:
                 self._entries[entry.term, entry.index] = (entry, before)

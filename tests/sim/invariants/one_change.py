@@ -5,7 +5,6 @@ A removed member never comes back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from raft.messages import ConfState, Entry, EntryType, Role
@@ -19,20 +18,11 @@ class OneChange:
         self._world = watch.world
         self._looked: dict[tuple[Any, int], int] = {}
         self._configurations: dict[int, ConfState] = {}
-        self._current: dict[tuple[Any, int], ConfState] = {}
-        self._pending: dict[Any, list[int]] = {}
         self._gone: dict[int, int] = {}
 
     def after_step(self, member: Any, raft: Any) -> None:
         if raft.role == LEADER:
             self._look_at_new_entries(member, raft)
-        current = raft.tracker.conf_state
-        key = (member, member.life)
-        before = self._current.get(key)
-        if before is not current:
-            self._current[key] = current
-            if before is not None and before != current:
-                self._changed(member, before, current)
 
     def _look_at_new_entries(self, member: Any, raft: Any) -> None:
         log, key = raft.log, (member, raft.term)
@@ -54,20 +44,13 @@ class OneChange:
             if log.entries(index, index + 1, 1)[0].type == CONF_CHANGE:
                 self._world.fail("one change", f"{member} appends a change at {entry.index} while {index} is pending")
 
-    def applying(self, member: Any, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            if entry.type == CONF_CHANGE:
-                self._pending.setdefault(member, []).append(entry.index)
-
-    def _changed(self, member: Any, before: ConfState, current: ConfState) -> None:
-        pending = self._pending.pop(member, [])
-        if len(pending) == 1:
-            known = self._configurations.setdefault(pending[0], current)
-            if known != current:
-                self._world.fail("one change", f"{member} makes {current} of entry {pending[0]}, another member {known}")
-            if len(set(before.voters) ^ set(current.voters)) > 1:
-                self._world.fail("one change", f"{member}: {before} became {current} at once")
-            self._check_removed(member, pending[0], set(before.voters + before.learners), current)
+    def configured(self, member: Any, index: int, before: ConfState, after: ConfState) -> None:
+        known = self._configurations.setdefault(index, after)
+        if known != after:
+            self._world.fail("one change", f"{member} makes {after} of entry {index}, another member {known}")
+        if len(set(before.voters) ^ set(after.voters)) > 1:
+            self._world.fail("one change", f"{member}: {before} became {after} at once")
+        self._check_removed(member, index, set(before.voters + before.learners), after)
 
     def _check_removed(self, member: Any, index: int, before: set[int], current: ConfState) -> None:
         now = set(current.voters + current.learners)
