@@ -25,7 +25,7 @@ from etcdpy.http.fast_lane import Lane
 from etcdpy.http.go_path import BadTarget, Target, clean_path, parse_target
 from etcdpy.http.guard import Guard, own_host_names
 from etcdpy.http.health import Health, Info, set_log_level
-from etcdpy.http.keys import Keys
+from etcdpy.http.keys import DENIED, Keys
 from etcdpy.http.members import METHODS as MEMBERS_METHODS
 from etcdpy.http.members import Members, PeerMembers
 from etcdpy.http.metrics import NO_SOURCES, RequestMetrics, Sources, exposition
@@ -190,6 +190,9 @@ class App:
     async def _watch(self, watch: Watch, exchange: Exchange, cors: str) -> web.StreamResponse:
         assert self._keys is not None  # nothing else answers with a watch
         assert self._gate is not None
+        assert watch.access is not None
+        if not self._gate.allows(watch.access):  # it was when it was judged, before this task had its turn
+            return await self._send(exchange, self._keys.refusal(DENIED), cors)
         self._keys.count_watch()
         framing = exchange.framing._replace(cors=cors)
         try:
@@ -198,7 +201,6 @@ class App:
             return await self._send(exchange, self._keys.refusal(error), cors)
         exchange.stream_begins()
         headers = self._keys.watch_headers(session.start_index)
-        assert watch.access is not None
         unwatched = self._gate.watch_over(watch.access, session.revoke)
         try:
             is_complete = await session.run(encode_stream_head(200, headers, self.date(), framing))

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 Reply = Callable[[Response | Watch], None]
 
 _READS = frozenset(("GET", "HEAD"))
-_DENIED = EtcdError(UNAUTHORIZED, "Insufficient credentials")
+DENIED = EtcdError(UNAUTHORIZED, "Insufficient credentials")
 
 
 class Keys:
@@ -107,7 +107,7 @@ class Keys:
         operation, no_value, key, recursive = request
         access = Access(user or "", key, recursive, method not in _READS)
         if user is None or not self._gate.allows(access):
-            reply(self.refusal(_DENIED))
+            reply(self.refusal(DENIED))
             return
         begun = time.monotonic()
         if type(operation) is Watch:
@@ -152,7 +152,7 @@ class Keys:
         write but not read learns no value (with etcd's quirks, he does)."""
         user, key, recursive, write = access
         if not write:
-            return result if self._gate.allows(access) else _DENIED
+            return result if self._gate.allows(access) else DENIED
         if self._quirks or self._gate.allows(Access(user, key, recursive, False)):
             return result
         return _without_old_values(result)

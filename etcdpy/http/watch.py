@@ -66,7 +66,8 @@ class WatchSession:
         return self.complete
 
     def revoke(self) -> None:
-        """Ends the watch, because it is no longer allowed."""
+        """Ends the watch, because it is no longer allowed: the very next command may already be a secret."""
+        self._unwatch()
         self._on_closed()
 
     def _on_event(self, event: Event) -> None:

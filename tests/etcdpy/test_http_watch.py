@@ -8,10 +8,15 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from http_fakes import Api, parse_answer, run
+from http_fakes import START_NS, Api, parse_answer, run
 
+from cluster.state_machine import Position
+from etcdpy.auth.model import Permissions, Role
+from etcdpy.commands import Access, OnBehalf, RolePut, Set
 from etcdpy.http import connection, watch
 from etcdpy.http.app import HttpConfig
+from etcdpy.http.keys import Keys
+from etcdpy.store.event import Event
 from etcdpy.store.watcher import BACKLOG_LIMIT
 
 END = b"0\r\n\r\n"
@@ -250,4 +255,41 @@ def test_an_event_for_many_is_rendered_once(monkeypatch):
         assert len(rendered) == 20
         assert len({id(body) for body in rendered}) == 1
 
+    run(scenario)
+
+
+def test_a_revoked_watch_hears_nothing_of_the_rest_of_its_batch():
+    async def scenario(api: Api) -> None:
+        machine = api.node.machine
+        machine.auth.put_user("root", "hash", None, None, None, True)
+        machine.auth.enable(guest_is_open=True)
+        async with watching(api, "&stream=true") as client:
+            await client.head()
+            nothing_for_guests = RolePut("guest", (None, None), None, (("/*",), ("/*",)))
+            closes = OnBehalf(Access("root", "", False, True), nothing_for_guests)
+            secret = OnBehalf(Access("root", "/a", False, True), Set("/a", "secret", False, None, False))
+            results = machine.apply([list(closes), list(secret)], Position(9, 2, START_NS))
+            assert [type(result) for result in results] == [Role, Event]
+            client.writer.write_eof()
+            assert await client.rest() == END
+
+    run(scenario)
+
+
+def test_a_watch_that_is_revoked_before_it_began_is_refused(monkeypatch: pytest.MonkeyPatch):
+    judge = Keys.serve
+
+    async def judge_then_let_others_have_their_turn(keys: Keys, request):
+        answer = await judge(keys, request)
+        keys._auth.put_role(Role("guest", Permissions(), None, Permissions(("/*",), ("/*",))))
+        return answer
+
+    async def scenario(api: Api) -> None:
+        api.node.machine.auth.put_user("root", "hash", None, None, None, True)
+        api.node.machine.auth.enable(guest_is_open=True)
+        async with watching(api, "&stream=true") as client:
+            assert b" 401 Unauthorized" in await client.head()
+        assert api.store.hub.count == 0
+
+    monkeypatch.setattr(Keys, "serve", judge_then_let_others_have_their_turn)
     run(scenario)
