@@ -163,6 +163,8 @@ def main() -> int:
     variables = LYING_FSYNC if arguments.lying_fsync else {}
     lost = False
     for count, cuts in ((1, arguments.single), (3, arguments.cluster)):
+        if cuts == 0:
+            continue
         with tempfile.TemporaryDirectory(prefix="powercut-") as directory:
             report = run(Path(directory), count, cuts, draw, variables)
         lost |= bool(report.lost)
