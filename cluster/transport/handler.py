@@ -8,6 +8,7 @@ the listener's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -39,12 +40,11 @@ async def _stream(transport: Transport, request: web.BaseRequest) -> web.StreamR
     if isinstance(verdict, Refusal):
         return _refuse(verdict)
     response = web.StreamResponse(status=101, headers={"Connection": "Upgrade", "Upgrade": UPGRADE})
-    await response.prepare(request)
+    with contextlib.suppress(ConnectionResetError):
+        await response.prepare(request)
     connection = request.transport
-    if connection is None or connection.is_closing():
-        raise ConnectionResetError("the peer has gone")
-    stream = transport.accept_stream(verdict, connection, request.protocol)
-    await stream.closed
+    if connection is not None and not connection.is_closing():  # else the peer has gone, which is no news here
+        await transport.accept_stream(verdict, connection, request.protocol).closed
     return response
 
 

@@ -8,19 +8,24 @@ import ssl
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from certificates import BOTH_ENDS, Authority
 from transport_harness import (
+    CLUSTER,
     LOOPS,
     Cluster,
     Member,
     answer,
     append,
     eventually,
+    extra,
     run_on,
     snap,
+    stream_head,
 )
 
 from cluster.tls import Tls
+from cluster.transport.handler import peer_handler
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -53,6 +58,31 @@ def test_a_refused_caller_that_keeps_trying_is_one_line_in_the_log(loop: str, ca
                 stranger.transport._peers[1].wake()
             lines = [r.message for r in caplog.records]
             assert sorted(lines) == ["peer refused", "peer refused us"]
+
+    run_on(loop, test)
+
+
+def test_a_caller_that_is_gone_before_it_is_answered_is_no_error(loop: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with Cluster(one := Member(1)):
+            one.transport.add_peer(2, ["http://127.0.0.1:9"])
+            handle = peer_handler(one.transport, extra)
+            handled = asyncio.Event()
+
+            async def handle_too_late(request: web.BaseRequest) -> web.StreamResponse:
+                assert request.transport is not None
+                request.transport.close()
+                handled.set()
+                return await handle(request)
+
+            server = web.Server(handle_too_late, access_log=None)
+            listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+            assert await answer(listener.sockets[0].getsockname()[1], stream_head(CLUSTER, 2, 1)) == b""
+            assert handled.is_set()
+            assert not one.sees_inbound(2)
+            listener.close()
+            await server.shutdown(1)
+            assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
     run_on(loop, test)
 
