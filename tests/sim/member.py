@@ -377,6 +377,8 @@ class SimMember:
         if self.world.plan.promotes:
             self.promotion.check()
         self.guarded(self._look_after_disk)
+        if self.state == RUNNING and self._ticks % CLOCK_SAVED_TICKS == 0:
+            self.world.network.dial(self)
         self.wake()
 
     def _look_after_disk(self) -> None:

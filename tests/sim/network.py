@@ -107,6 +107,13 @@ class Network:
             to.transport.add_peer(sender.id, sender.peer_urls)
         return True
 
+    def dial(self, member: SimMember) -> None:
+        """Its streams are dialled again and again; a member that was removed hears so even when it has nothing to say."""
+        for peer in sorted(member.transport.peers):
+            to = self.reached(member.id, peer)
+            if to is not None and to.paused_until <= self._world.now and member.id in to.transport.removed:
+                self._world.after(self._delay(), "gone", member, member._be_removed, member.life)
+
     # Snapshots.
 
     def _send_snapshot(self, sender: SimMember, message: Message) -> None:

@@ -21,7 +21,7 @@ class PromisesKept:
 
     def sending(self, member: Any, message: Message) -> None:
         kind = message.type
-        if kind in FREE:
+        if kind in FREE or (kind == MessageType.READ_INDEX_RESP and not message.index):
             return
         durable = member.durable
         if durable.hard_state.term < message.term:
