@@ -244,8 +244,12 @@ def _mark_for(installed: Snapshot | None, created: Snapshot | None) -> Mark | No
 
 def _purge(snapshotter: Snapshotter, wal: WAL, newest: Snapshot, config: StorageConfig) -> None:
     """The log stays whole from the second newest snapshot on, so that the loss of the newest one can be survived."""
-    snapshotter.purge(newest, config.snapshots_kept)
-    known = [name.index for name in snapshotter.names() if name.index <= newest.index]
+    try:
+        snapshotter.purge(newest, config.snapshots_kept)
+        known = [name.index for name in snapshotter.names() if name.index <= newest.index]
+    except OSError as error:  # too many open files, for example
+        log.warning("old snapshots not removed: %s", error)
+        return
     wal.release(known[1] if len(known) > 1 else 0, config.segments_kept)
 
 

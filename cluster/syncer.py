@@ -7,10 +7,13 @@ less than an executor: one `SimpleQueue.put` on the way there, one `call_soon_th
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -50,7 +53,10 @@ class WorkerThread:
 
     def _work(self) -> None:
         while (work := self._queue.get()) is not None:
-            work()
+            try:
+                work()
+            except Exception:  # only from what was deferred; without this thread all saves would wait for ever
+                log.exception("deferred disk work failed")
 
 
 def _run_for(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], work: Callable[[], T]) -> None:

@@ -317,3 +317,18 @@ def _check_readable(driver: DurableDriver) -> None:
     snapshot = storage.snapshot()
     if snapshot is not None:
         list(driver.snapshotter.open_reader(snapshot).pieces())
+
+
+def test_what_cannot_be_listed_is_purged_another_time(monkeypatch: pytest.MonkeyPatch):
+    def no_descriptor_left(disk: FakeDisk, path: str) -> list[str]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    driver = DurableDriver()
+    driver.save(HardState(1, 1, 0), [Entry(1, index, 0, b"x") for index in range(1, 31)])
+    monkeypatch.setattr(FakeDisk, "listdir", no_descriptor_left)
+    for index in (5, 10, 15, 20):
+        driver.create_snapshot(index)
+    monkeypatch.undo()
+    assert [name.index for name in driver.snapshotter.names()] == [20, 15, 10, 5, 0]
+    driver.create_snapshot(25)
+    assert [name.index for name in driver.snapshotter.names()] == [25, 20, 15]

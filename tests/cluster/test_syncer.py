@@ -105,3 +105,20 @@ def test_the_inline_syncer_yields_once_and_can_be_dropped_there() -> None:
     with pytest.raises(StopIteration) as stop:
         coroutine.send(None)
     assert (stop.value.value, done) == (3, [1])
+
+
+def test_deferred_work_that_raises_all_the_same_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) -> None:
+    """Else every later save would wait for ever, and the member with it."""
+
+    def fail() -> None:
+        raise OSError("too many open files")
+
+    async def main() -> int:
+        async with asyncio.timeout(5):
+            return await syncer.run(lambda: 7)
+
+    syncer = WorkerThread()
+    syncer.defer(fail)
+    assert asyncio.run(main()) == 7
+    syncer.close()
+    assert "too many open files" in caplog.text
