@@ -17,9 +17,9 @@ def test_killing_members_under_load_loses_nothing_and_no_read_is_stale(
     seed = random.randrange(1 << 32)
     report = chaos.run(tmp_path, seconds, seed, victim, QUICK)
     assert report.is_good, f"python tests/e2e/chaos.py --seconds {seconds} --seed {seed} --victim {victim}: {report}"
-    assert report.kills >= seconds / 4
-    assert report.acknowledged > 100
-    assert report.reads_and_writes_checked > 100
+    assert report.kills >= 2
+    assert report.acknowledged > 20
+    assert report.reads_and_writes_checked > 20
 
 
 def test_what_any_member_wrote_every_member_reads_also_after_all_were_killed_at_once(tmp_path: Path) -> None:
