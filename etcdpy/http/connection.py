@@ -190,7 +190,7 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if not self._between_requests or not data:  # aiohttp calls this with b"" to go on with what it has
             self._size.feed(data)
-            super().data_received(data)
+            self._feed_parser(data)
             return
         rewritten = rewrite(self._held_back + data)
         if rewritten is None:
@@ -205,7 +205,14 @@ class Connection(web.RequestHandler):
         self._owes_answer = self._size.has_head
         if not self._owes_answer:
             self._expect_head()
-        super().data_received(rewritten.data)
+        self._feed_parser(rewritten.data)
+
+    def _feed_parser(self, data: bytes) -> None:
+        if not self._size.is_excessive:
+            super().data_received(data)
+        elif self.transport is not None:
+            self.transport.write(bare_error("400 Bad Request"))
+            self.force_close()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio takes one; aiohttp gives none
         """The client sends no more, but may wait for an answer: then the connection ends with that. (TLS as asyncio

@@ -10,9 +10,13 @@ import re
 from typing import NamedTuple
 
 MAX_LINE_BYTES = 8190
+MAX_OVERHEAD_BYTES = 16 << 10
+"""Sizes and extensions of chunks and trailers, beyond as many bytes as the chunks hold."""
 
 _PLAIN = re.compile(rb"(?:GET|PUT|POST|DELETE|HEAD|OPTIONS|PATCH) /[!-~]* HTTP/1\.[01]\r\n")
 _ANY = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([^\x00-\x20\x7f]+) (HTTP/1\.[01]\r?\n)")
+_BEGINS_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z\r\n]")
+_NO_REQUEST = b"\0\r\n\r\n"
 _HEX = re.compile(rb"[0-9a-fA-F]{1,16}")
 
 
@@ -33,8 +37,10 @@ def rewrite(data: bytes) -> Rewritten | None:
     complete yet. What nobody accepts is left to the parser to refuse."""
     if _PLAIN.match(data):
         return Rewritten(data, None)
-    if b"\n" not in data and len(data) <= MAX_LINE_BYTES:
+    if b"\n" not in data and len(data) <= MAX_LINE_BYTES and (not data or _BEGINS_METHOD.match(data)):
         return None
+    if b"  " in data.partition(b"\n")[0]:  # the parser takes it for one space, Go refuses it
+        return Rewritten(_NO_REQUEST, None)
     match = _ANY.match(data)
     if match is None or match.end() > MAX_LINE_BYTES:
         return Rewritten(data, None)
@@ -56,6 +62,11 @@ class RequestSize:
     @property
     def has_head(self) -> bool:
         return self._head_size > 0
+
+    @property
+    def is_excessive(self) -> bool:
+        """The body's chunks are not worth reading on."""
+        return self._chunks is not None and self._chunks.is_excessive
 
     def feed(self, data: bytes) -> None:
         self._size += len(data)
@@ -90,22 +101,32 @@ class _Chunks:
         self._skip = 0
         self._is_last = False
         self._has_ended = False
+        self._payload = 0
+        self._overhead = 0
+
+    @property
+    def is_excessive(self) -> bool:
+        """There is much more around the chunks than in them: each costs us work, whatever its size."""
+        return self._overhead + len(self._waiting) > MAX_OVERHEAD_BYTES + self._payload
 
     def feed(self, data: bytes) -> None:
-        self._waiting += data
-        while self._waiting and not self._has_ended:
+        data = self._waiting + data
+        at = 0
+        while at < len(data) and not self._has_ended and not self.is_excessive:
             if self._skip:
-                skipped = min(self._skip, len(self._waiting))
-                self._waiting = self._waiting[skipped:]
+                skipped = min(self._skip, len(data) - at)
+                at += skipped
                 self._skip -= skipped
                 continue
-            line, end, rest = self._waiting.partition(b"\r\n")
-            if not end:
-                return
-            self._waiting = rest
-            self._take_line(line)
+            end = data.find(b"\r\n", at)
+            if end < 0:
+                break
+            self._take_line(data[at:end])
+            at = end + 2
+        self._waiting = data[at:]
 
     def _take_line(self, line: bytes) -> None:
+        self._overhead += len(line) + 4
         if self._is_last:  # a trailer, or the end of them
             self._has_ended = not line
             return
@@ -113,6 +134,7 @@ class _Chunks:
         if not _HEX.fullmatch(size):
             return
         self._skip = int(size, 16) + 2 if size.strip(b"0") else 0
+        self._payload += max(0, self._skip - 2)
         self._is_last = not self._skip
 
     @property

@@ -15,7 +15,6 @@ REST = b"Host: x\r\n\r\nbody"
         b"GET / HTTP/1.1\r\n" + REST,
         b"DELETE /v2/keys/a%20b?c=d#e HTTP/1.0\r\n" + REST,
         b"GET /\r\n",
-        b"GET  / HTTP/1.1\r\n",
         b"GET /a b HTTP/1.1\r\n",
         b"GET /\xff\x01 HTTP/1.1\r\n",
         b"G(T / HTTP/1.1\r\n",
@@ -42,6 +41,16 @@ def test_plain_and_unacceptable_lines_are_left_alone(data):
 )
 def test_odd_lines_are_replaced(data, line):
     assert rewrite(data + REST) == Rewritten(b"POST / HTTP/1.1\r\n" + REST, line)
+
+
+def test_two_spaces_are_made_what_the_parser_refuses_as_go_does() -> None:
+    rewritten = rewrite(b"GET  / HTTP/1.1\r\n" + REST)
+    assert rewritten is not None
+    assert not rewritten.data.startswith(b"GET")
+
+
+def test_what_begins_no_method_is_not_waited_for() -> None:
+    assert rewrite(b"\x16\x03\x01") == Rewritten(b"\x16\x03\x01", None)
 
 
 @given(st.sampled_from([b"GET /a HTTP/1.1\r\n", b"FOO /\xff HTTP/1.1\r\n"]), st.data())
@@ -79,3 +88,15 @@ def test_any_chunks_can_be_followed(pieces):
     size = RequestSize()
     for piece in [CHUNKED, *pieces]:
         size.feed(piece)
+
+
+def test_a_body_of_tiny_chunks_is_excessive_and_one_of_small_ones_is_not():
+    for chunk, is_excessive in ((b"1\r\na\r\n", True), (b"10\r\n" + b"a" * 16 + b"\r\n", False)):
+        size = RequestSize()
+        size.feed(CHUNKED)
+        for _ in range(10_000):
+            size.feed(chunk)
+        assert size.is_excessive is is_excessive
+    size = RequestSize()
+    size.feed(CHUNKED + b"1;" + b"a" * 20_000)
+    assert size.is_excessive
