@@ -9,6 +9,11 @@ from cluster.pending import Done
 MAX_BATCH_BYTES = 1 << 20
 """A batch is closed before it would grow beyond this; a single command may be larger (its own limit is the API's)."""
 
+MAX_COMMAND_BYTES = 48 << 20
+"""Well below what a record of the log and a frame to a peer can hold: beyond that, a command in the log would stop the
+member. The API's own limit cannot see to it, for text may grow when it is read (JSON: a byte that is not UTF-8 becomes
+three)."""
+
 MAX_WAITING_COMMANDS = 100_000
 """With this many waiting, new ones are refused: memory stays bounded, and clients hear why."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cluster.applier import Applier
-from cluster.batching import Asked, Batching
+from cluster.batching import MAX_COMMAND_BYTES, Asked, Batching
 from cluster.clock import ClusterClock
 from cluster.codec import (
     PREFIX_SIZE,
@@ -26,7 +26,15 @@ from cluster.codec import (
     prefix_of,
     with_prefix,
 )
-from cluster.errors import ClusterError, NoSpace, RequestTimeout, RequestTimeoutLeaderFailure, Stopped, TooManyRequests
+from cluster.errors import (
+    ClusterError,
+    NoSpace,
+    RequestTimeout,
+    RequestTimeoutLeaderFailure,
+    RequestTooLarge,
+    Stopped,
+    TooManyRequests,
+)
 from cluster.membership import Member, Membership, MembershipError
 from cluster.pending import Done, Pending, Waiting
 from cluster.reads import ReadDone, Reads
@@ -135,7 +143,11 @@ class ClusterNode:
         if refusal is not None:
             done(refusal)
             return
-        self._batching.ask(Asked(pack_value(command), done, self._monotonic()))
+        packed = pack_value(command)
+        if len(packed) > MAX_COMMAND_BYTES:
+            done(RequestTooLarge())
+            return
+        self._batching.ask(Asked(packed, done, self._monotonic()))
         self._wakeup.set()
 
     def _refusal(self) -> ClusterError | None:
@@ -155,6 +167,8 @@ class ClusterNode:
         proposal_id = self._next_id()
         change = ConfChange(change_type, member.id, pack_value([proposal_id, member]))
         try:
+            if len(change.context) > MAX_COMMAND_BYTES:
+                raise RequestTooLarge
             self.membership.check(change, member)
             if self._config.strict_reconfig:
                 check_reconfiguration(change, self.membership.voters, self.reachable())

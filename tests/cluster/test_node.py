@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 from node_harness import Cluster, until
 
-from cluster.errors import NoSpace, RequestTimeout, Stopped
+from cluster.batching import MAX_COMMAND_BYTES
+from cluster.errors import NoSpace, RequestTimeout, RequestTooLarge, Stopped
+from cluster.membership import Member
 from cluster.node import ClusterNode
+from cluster.transport.frame import MAX_FRAME_BYTES
+from cluster.wal.record import MAX_PAYLOAD_BYTES
+from raft.messages import ConfChangeType
 
 Answers = list[Any]
 
@@ -173,4 +178,20 @@ def test_requests_end_in_a_timeout_even_while_the_disk_hangs() -> None:
             assert isinstance(writes[0], RequestTimeout)
             disk.hangs.set()
 
+    run(scenario)
+
+
+def test_a_command_that_no_record_and_no_frame_could_hold_is_refused() -> None:
+    async def scenario() -> None:
+        async with Cluster(1) as cluster:
+            leader = await cluster.elect()
+            answers = propose(leader, b"x" * MAX_COMMAND_BYTES, "small")
+            await until(lambda: len(answers) == 2, "answers")
+            assert isinstance(answers[0], RequestTooLarge)
+            assert cluster.ledgers[1].commands == ["small"]
+            newcomer = Member(9, "", ("x" * MAX_COMMAND_BYTES,))
+            leader.change_membership(ConfChangeType.ADD_LEARNER, newcomer, answers.append)
+            assert isinstance(answers[2], RequestTooLarge)
+
+    assert min(MAX_PAYLOAD_BYTES, MAX_FRAME_BYTES) > MAX_COMMAND_BYTES + (1 << 20)
     run(scenario)
