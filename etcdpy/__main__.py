@@ -18,6 +18,7 @@ from cluster.data_dir import DataDirInUse
 from cluster.disk import DataCorrupt, DiskFull, RealDisk, StorageFailed
 from etcdpy import logs
 from etcdpy.config import FLAGS, Config, VersionRequested, parse
+from etcdpy.descriptors import raise_limit
 from etcdpy.flags import ConfigError, HelpRequested
 from etcdpy.usage import help_text, version_text
 
@@ -51,6 +52,7 @@ def _run(config: Config) -> int:
     logs.configure(config.log_level, config.log_format)
     for warning in config.warnings:
         log.warning(warning)
+    raise_limit()
     import uvloop  # here, so that nobody waits for the server's parts to hear of a mistyped flag
 
     from etcdpy.server import serve

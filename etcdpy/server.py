@@ -49,6 +49,7 @@ from etcdpy.auth.passwords import Passwords
 from etcdpy.certificate_expiry import CertificateExpiry
 from etcdpy.collector import Collector
 from etcdpy.config import Config
+from etcdpy.descriptors import sparing
 from etcdpy.expiry import Expiry
 from etcdpy.http.app import HttpConfig, Listener, make_client_listener, make_peer_listener
 from etcdpy.http.metrics import DISK_BUCKETS, Histogram, Sources
@@ -256,7 +257,7 @@ class Server:
         for url in config.listen_peer_urls:
             self._sockets.append(await _listen(url, peers.protocol, self._tls.peers))
         for url in config.listen_client_urls:
-            self._sockets.append(await _listen(url, clients.protocol, self._tls.clients))
+            self._sockets.append(await _listen(url, sparing(clients.protocol), self._tls.clients))
             log.info("listening for clients", extra={"fields": {"url": str(url)}})
 
     async def _tick_forever(self) -> None:
