@@ -229,8 +229,9 @@ class Server:
         await self._transport.start()
         await self._listen()
         self._node_task = asyncio.create_task(self.node.run())
-        self._node_task.add_done_callback(lambda _: self._told.set())
         self._tasks = [asyncio.create_task(self._tick_forever()), asyncio.create_task(self._publish())]
+        for task in self._vital_tasks:
+            task.add_done_callback(lambda _: self._told.set())
         self._tasks.append(asyncio.create_task(self._watch_certificates()))
         fields = {"member": f"{self._identity.member_id:x}", "cluster": f"{self._identity.cluster_id:x}"}
         log.info("member started", extra={"fields": {**fields, "name": self._config.name}})
@@ -327,15 +328,21 @@ class Server:
 
     # Stopping.
 
+    @property
+    def _vital_tasks(self) -> list[asyncio.Task[Any]]:
+        """Without one of these the member would be neither alive nor dead."""
+        assert self._node_task is not None
+        return [self._node_task, self._tasks[0]]
+
     async def run_until_told(self) -> int:
-        """Returns the exit code after SIGTERM, SIGINT or removal. Raises what ended the node."""
+        """Returns the exit code after SIGTERM, SIGINT or removal. Raises what ended the node or its ticks."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told.set)
         await self._told.wait()
-        assert self._node_task is not None
-        if self._node_task.done():
-            self._node_task.result()
+        for task in self._vital_tasks:
+            if task.done():
+                task.result()
         return 0
 
     async def stop(self) -> None:

@@ -201,3 +201,20 @@ def _stranger(member: MemberProcess, directory: Path, kind: str) -> MemberProces
             config, initial_cluster={name: urls for name, urls in config.initial_cluster.items() if name != away}
         )
     return MemberProcess(config, member._session)
+
+
+@pytest.mark.parametrize("part", ["_expiry", "_promotion"])
+def test_a_member_whose_clockwork_breaks_stops_instead_of_hanging_on(tmp_path: Path, part: str) -> None:
+    """Without ticks a leader would send no heartbeats and yet never step down."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    async def scenario(cluster: Cluster) -> None:
+        (member,) = cluster.members
+        told = asyncio.create_task(member.server.run_until_told())
+        setattr(getattr(member.server, part), "check", fail)  # noqa: B010
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(told, 10)
+
+    run(tmp_path, scenario, size=1)
