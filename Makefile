@@ -3,6 +3,7 @@
 PYTHON ?= python3
 SEEDS ?= 20
 REQUESTS ?= 2000
+STEPS ?= 5000
 SECONDS ?= 60
 SINGLE ?= 300
 CLUSTER ?= 100
@@ -13,11 +14,13 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export RUFF_CACHE_DIR := .venv/cache/ruff
 export MYPY_CACHE_DIR := .venv/cache/mypy
 
-.PHONY: help run test install check fix clean lock conformance conformance-record bench bench-quick chaos powercuts
+.PHONY: help run test install sim sim-mutants check fix clean lock conformance conformance-record bench bench-quick chaos powercuts
 
 help:
 	@echo 'make run                 start three members (https ports 2379, 22379, 32379); data in ./data, certificates in ./pki'
 	@echo 'make test                run the tests'
+	@echo 'make sim                 simulate whole clusters; SEEDS=500 STEPS=5000, or one: SEED=7'
+	@echo 'make sim-mutants         put bugs back, one at a time; each must be caught; writes docs/simulation.md'
 	@echo 'make check               format, lint, types, import contracts: only looks'
 	@echo 'make fix                 repair what of that can be repaired'
 	@echo 'make install             set everything up in .venv'
@@ -38,6 +41,13 @@ run: .venv/ready pki/issued
 
 test: .venv/ready-dev
 	$(BIN)/python -m pytest
+
+sim: SEEDS = 500
+sim: .venv/ready-dev
+	$(BIN)/python -m tests.sim --steps $(STEPS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+sim-mutants: .venv/ready-dev
+	$(BIN)/python -m tests.sim.proving
 
 install: .venv/ready-dev
 

@@ -97,7 +97,9 @@ class Clients:
         random, plan = self._random[number], self._world.plan
         self._count += 1
         value = f"{number}.{self._count}"
-        kind = random.choices(("get", "set", "swap", "delete", "compare_and_delete", "ttl", "refresh"), (8, 7, 5, 2, 1, 1, 2))[0]
+        kind = random.choices(
+            ("get", "set", "swap", "delete", "compare_and_delete", "ttl", "refresh"), (8, 7, 5, 2, 1, 1, 2)
+        )[0]
         if kind in ("ttl", "refresh"):
             key = f"/t/{number}"
             return Operation(number, member, "set" if kind == "ttl" else kind, key, value, "", plan.ttl_ns)

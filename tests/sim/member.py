@@ -225,9 +225,7 @@ class SimMember:
         self.membership = Membership(opened.metadata.cluster_id)
         self.raw = RawNode(plan.raft_config(self.id, self.random, opened.snapshot.snapshot.index), opened.storage)
         pending = Pending()
-        self.applier = WatchedApplier(
-            state_machine, self.membership, pending, self._configure, self._read_snapshot
-        )
+        self.applier = WatchedApplier(state_machine, self.membership, pending, self._configure, self._read_snapshot)
         self.applier.tell_applying = lambda entries: world.watch.applying(self, entries)
         self.applier.tell_restored = lambda snapshot: world.watch.restored(self, snapshot)
         self.transport = SimTransport(self)

@@ -68,7 +68,9 @@ class Plan:
         self.max_message_bytes = random.choice((100, 1000, 1 << 20))
         self.max_inflight = random.choice((1, 4, 256))
         self.max_committed_bytes = random.choice((200, 1 << 20))
-        self.delay_ns = random.choice(((100_000, MILLISECOND), (MILLISECOND, 10 * MILLISECOND), (MILLISECOND, 60 * MILLISECOND)))
+        self.delay_ns = random.choice(
+            ((100_000, MILLISECOND), (MILLISECOND, 10 * MILLISECOND), (MILLISECOND, 60 * MILLISECOND))
+        )
         self.disk_ns = random.choice(((100_000, MILLISECOND), (MILLISECOND, 8 * MILLISECOND)))
         self.loss = random.choice((0.0, 0.0, 0.01, 0.05))
         self.duplication = random.choice((0.0, 0.01, 0.1))

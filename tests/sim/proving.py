@@ -4,6 +4,7 @@ table of `docs/simulation.md`."""
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import multiprocessing
 import sys
@@ -31,16 +32,23 @@ class Caught(NamedTuple):
 
 def catch(mutant: Mutant, steps: int = STEPS) -> Caught:
     """Tries seeds from 1 on."""
-    with planted(mutant):
-        for seed in range(1, mutant.seeds + 1):
-            world = World(seed, steps, keep_trace=False)
-            try:
-                world.run()
-            except Violation as violation:
-                return Caught(mutant.name, seed, world.step, violation.invariant)
-            except Exception as error:  # the product's own checks count as well
-                return Caught(mutant.name, seed, world.step, f"{type(error).__name__} raised")
-    return Caught(mutant.name, None, 0, "")
+    try:
+        with planted(mutant):
+            caught = (_try(mutant.name, seed, steps) for seed in range(1, mutant.seeds + 1))
+            return next((one for one in caught if one is not None), Caught(mutant.name, None, 0, ""))
+    finally:
+        gc.collect()  # what an exception left half done complains when it goes, and better here than later
+
+
+def _try(name: str, seed: int, steps: int) -> Caught | None:
+    world = World(seed, steps, keep_trace=False)
+    try:
+        world.run()
+    except Violation as violation:
+        return Caught(name, seed, world.step, violation.invariant)
+    except Exception as error:  # the product's own checks count as well
+        return Caught(name, seed, world.step, f"{type(error).__name__} raised")
+    return None
 
 
 def _catch(name: str) -> Caught:
@@ -56,7 +64,8 @@ def _prepare() -> None:
 def table(caught: list[Caught]) -> str:
     bugs = {mutant.name: mutant for mutant in MUTANTS}
     rows = [
-        f"| `{one.mutant}` | {bugs[one.mutant].bug} | {one.seed} of {bugs[one.mutant].seeds} | {one.by} |" for one in caught
+        f"| `{one.mutant}` | {bugs[one.mutant].bug} | {one.seed} of {bugs[one.mutant].seeds} | {one.by} |"
+        for one in caught
     ]
     head = ["| mutant | bug | caught with seed | by |", "|---|---|---|---|"]
     return "\n".join([*head, *rows]) + "\n"

@@ -38,7 +38,9 @@ _Event = tuple[int, int, str, SimMember | None, Callable[..., None], tuple[Any, 
 class World:
     """`skipped` names faults of the schedule that do not happen: how a failing schedule is shrunk."""
 
-    def __init__(self, seed: int, steps: int, skipped: frozenset[int] = frozenset(), *, keep_trace: bool = True) -> None:
+    def __init__(
+        self, seed: int, steps: int, skipped: frozenset[int] = frozenset(), *, keep_trace: bool = True
+    ) -> None:
         self.seed = seed
         self.plan = Plan(seed, steps)
         self.now = 0
@@ -136,7 +138,9 @@ class World:
 
     # Events.
 
-    def after(self, delay_ns: int, kind: str, member: SimMember | None, action: Callable[..., None], *args: Any) -> None:
+    def after(
+        self, delay_ns: int, kind: str, member: SimMember | None, action: Callable[..., None], *args: Any
+    ) -> None:
         """`action` happens later; if it happens in `member`'s process, not while that is paused."""
         self._sequence += 1
         heapq.heappush(self._events, (self.now + delay_ns, self._sequence, kind, member, action, args))

@@ -35,5 +35,3 @@ def _operation(told: Any) -> Operation | None:
             return Operation(told.key, Kind.WRITE, after, told.asked, UNANSWERED)
         return Operation(told.key, Kind.SWAP, after, told.asked, UNANSWERED, told.prev)
     return None
-
-

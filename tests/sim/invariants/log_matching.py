@@ -26,5 +26,7 @@ class LogMatching:
             if known[1] is None:
                 self._entries[entry.term, entry.index] = (entry, before)
             elif before is not None and known[1] != before:
-                text = f"{member}: before {entry.index} of term {entry.term} is one of {before}, elsewhere of {known[1]}"
+                text = (
+                    f"{member}: before {entry.index} of term {entry.term} is one of {before}, elsewhere of {known[1]}"
+                )
                 self._world.fail("log matching", text)

@@ -10,7 +10,13 @@ from raft.messages import Message, MessageType
 
 APP_RESP, VOTE, VOTE_RESP = MessageType.APP_RESP, MessageType.VOTE, MessageType.VOTE_RESP
 FREE = frozenset(
-    {MessageType.PRE_VOTE, MessageType.PRE_VOTE_RESP, MessageType.PROP, MessageType.READ_INDEX, MessageType.TRANSFER_LEADER}
+    {
+        MessageType.PRE_VOTE,
+        MessageType.PRE_VOTE_RESP,
+        MessageType.PROP,
+        MessageType.READ_INDEX,
+        MessageType.TRANSFER_LEADER,
+    }
 )
 
 
@@ -48,7 +54,9 @@ class PromisesKept:
             self._fail(member, message, f"its disk ends at {durable.last}")
         held = member.raw._raft.log.term(index)
         if index > durable.base and held is not None and durable.terms.get(index) != held:
-            self._fail(member, message, f"its disk has {index} of term {durable.terms.get(index)}, its memory of {held}")
+            self._fail(
+                member, message, f"its disk has {index} of term {durable.terms.get(index)}, its memory of {held}"
+            )
 
     def _fail(self, member: Any, message: Message, text: str) -> None:
         what = f"{MessageType(message.type).name} term {message.term} index {message.index}"
