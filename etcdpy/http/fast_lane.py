@@ -213,6 +213,7 @@ class FastLane(asyncio.Protocol):
         "_checks_host",
         "_credentials",
         "_deadline",
+        "_has_ended",
         "_is_paused",
         "_is_writable",
         "_lane",
@@ -229,6 +230,7 @@ class FastLane(asyncio.Protocol):
         self._buffer = b""
         self._busy = False  # a request is being answered
         self._running = False  # `_run` is on the stack
+        self._has_ended = False  # the client sends no more
         self._is_writable = True
         self._is_paused = False
         self._checks_host = True
@@ -264,7 +266,7 @@ class FastLane(asyncio.Protocol):
         self._is_writable = True
         self._clear_deadline()
         if not self._busy:
-            self._run()
+            self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lane.connections.discard(self)
@@ -272,8 +274,13 @@ class FastLane(asyncio.Protocol):
         self._buffer = self._secret_head = b""
         self._busy = True  # nothing more is answered
 
-    def eof_received(self) -> None:
-        """Closes, as Go does once a client has said its last word."""
+    def eof_received(self) -> bool:
+        """The client sends no more, but may wait for answers: then the connection ends with the last one. (TLS as
+        asyncio speaks it has no connection that is half closed.)"""
+        self._has_ended = True
+        self._lane.flush()
+        is_waiting = self._busy or not self._is_writable
+        return is_waiting and self._transport.get_extra_info("sslcontext") is None
 
     # The requests that have come, one after another.
 
@@ -333,8 +340,16 @@ class FastLane(asyncio.Protocol):
         if type(answer) is Response and not self._transport.is_closing():  # watches do not get here
             self._lane.write(self._transport, encode(answer, self._lane.date(), self._lane.framing))
             self._busy = False
-            if self._buffer and not self._running:
-                self._run()
+            if not self._running:
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """An answer is out: to the next request, or to the end."""
+        if self._buffer:
+            self._run()
+        if self._has_ended and self._is_writable and not self._busy:
+            self._lane.flush()
+            self._transport.close()
 
     # The ends.
 
@@ -353,6 +368,8 @@ class FastLane(asyncio.Protocol):
         slow_lane.connection_made(transport)
         self._resume_reading()
         slow_lane.data_received(data)
+        if self._has_ended and not slow_lane.eof_received():
+            transport.close()
 
     def _resume_reading(self) -> None:
         if self._is_paused and not self._transport.is_closing():

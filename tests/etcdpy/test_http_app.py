@@ -416,6 +416,28 @@ def test_a_client_that_sends_no_more_still_gets_its_answer():
     run(scenario)
 
 
+@pytest.mark.parametrize("odd", [b"", b"X-Odd: 1\r\n"])
+def test_a_client_that_sends_no_more_while_its_write_is_under_way_hears_what_became_of_it(odd: bytes):
+    """On either lane; then the connection ends. aiohttp drops what is pipelined behind the answer that is due."""
+    reads_answered: list[int] = []
+
+    async def scenario(api: Api) -> None:
+        api.node.held = []
+        async with api.connected() as (reader, writer), asyncio.timeout(5):
+            writer.write(WITH_BODY)
+            await until_held(api)
+            writer.write(b"GET /v2/keys/a HTTP/1.1\r\nHost: x\r\n" + odd + b"\r\n")
+            writer.write_eof()
+            await asyncio.sleep(0.05)
+            api.node.held.pop()()
+            answers = await reader.read()
+            assert answers.startswith(b"HTTP/1.1 201 Created")
+            reads_answered.append(answers.count(b"HTTP/1.1 200 OK"))
+
+    run(scenario)
+    assert reads_answered == [1, 0]
+
+
 def test_http_1_0_can_keep_alive():
     async def scenario(api: Api) -> None:
         kept = b"GET /version HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
