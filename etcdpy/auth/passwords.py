@@ -17,7 +17,7 @@ import bcrypt
 
 MAX_PASSWORD_BYTES = 72
 MAX_WAITING = 64
-_NICENESS = 10
+_NICENESS = 5
 
 Result = TypeVar("Result")
 

@@ -98,6 +98,15 @@ def _has_port(host: str) -> bool:
     return bool(colon) and not re.search(r"[:\[\]]", name + port)
 
 
+def _check_address(text: str, url: Url) -> None:
+    """What etcd lets through, and no peer can have: other members would send it requests."""
+    port = url.host.rpartition(":")[2]
+    if "@" in text or "?" in text or "#" in text:
+        raise UrlError(f"URL must be an address and no more: {text}")
+    if url.scheme in ("http", "https") and not (port.isdecimal() and 0 < int(port) < 1 << 16):
+        raise UrlError(f"URL must have a port from 1 to 65535: {text}")
+
+
 def parse_member_urls(texts: Sequence[str]) -> list[str]:
     """The URLs of a member, trimmed and in order. Raises `UrlError` for what etcd refuses."""
     if not texts:
@@ -111,4 +120,5 @@ def parse_member_urls(texts: Sequence[str]) -> list[str]:
             raise UrlError(f'URL address does not have the form "host:port": {text}')
         if url.path:
             raise UrlError(f"URL must not contain a path: {text}")
+        _check_address(text, url)
     return sorted(urls)

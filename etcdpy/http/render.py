@@ -155,9 +155,15 @@ def json_response(value: go_json.Json, *, status: int = 200, headers: Headers = 
     return Response(status, (_JSON, *headers), (go_json.dumps(value) + ("\n" if newline else "")).encode())
 
 
+MAX_MESSAGE = 200
+SHOWN_OF_LONGER = 100
+"""A message longer than etcd's own holds what a client has sent, which need not come back as a whole."""
+
+
 def message_response(status: int, message: str, headers: Headers = ()) -> Response:
     """A refusal outside `/v2/keys` (etcd: httptypes.HTTPError)."""
-    return json_response({"message": message}, status=status, headers=headers)
+    shown = message if len(message) <= MAX_MESSAGE else f"{message[:SHOWN_OF_LONGER]}..."
+    return json_response({"message": shown}, status=status, headers=headers)
 
 
 def text_response(text: str, *, status: int = 200) -> Response:
