@@ -29,6 +29,7 @@ from cluster.errors import ClusterError
 from cluster.first_election import FirstElection
 from cluster.forked import run_in_child
 from cluster.measured_disk import MeasuredDisk
+from cluster.leaving import Leaving
 from cluster.membership import Member, Membership
 from cluster.new_cluster import force_new_cluster
 from cluster.node import ClusterNode, NodeConfig
@@ -197,6 +198,7 @@ class Server:
         self._expiry = Expiry(self.node, self.store)
         self._first_election = FirstElection(self.node)
         self._promotion = Promotion(self.node, self._raw)
+        self._leaving = Leaving(self._raw, self._membership, self._applier)
         self._seen_membership = -1
         self._listeners: list[Listener] = []
         self._sockets: list[asyncio.Server] = []
@@ -312,8 +314,8 @@ class Server:
     def _applied(self) -> None:
         if self._membership.version != self._seen_membership:
             self._sync_peers()
-        if self._identity.member_id in self._membership.removed and not self.node.is_leader:
-            self._be_removed()  # a leader stays until a majority of the others knows that it goes
+        if self._leaving.check():
+            self._be_removed()
         self._snapshotting.check()
 
     def _sync_peers(self) -> None:

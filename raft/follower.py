@@ -29,6 +29,7 @@ def handle_append(raft: Raft, message: Message) -> None:
     """Figure 2, AppendEntries. The answer says where the logs agree, or a place at which they may."""
     log = raft.log
     prev_index = message.index
+    raft.commit_told = max(raft.commit_told, message.commit)
     if prev_index < log.commit:
         # Everything up to `commit` is the leader's log already, and may be compacted here.
         _acknowledge(raft, message.sender, log.commit)
@@ -68,6 +69,7 @@ def handle_heartbeat(raft: Raft, message: Message) -> None:
     if message.commit > raft.log.last_index:
         raise StepRefused(f"commit {message.commit} lies beyond the last entry {raft.log.last_index}")
     raft.log.commit_to(message.commit)
+    raft.commit_told = max(raft.commit_told, message.commit)
     commit = raft.saved.commit  # the leader may leave once a majority knows for good that it was removed
     answer = Message(HEARTBEAT_RESP, message.sender, raft.id, raft.term, commit=commit, context=message.context)
     if raft.saved.term == raft.term:
@@ -78,6 +80,7 @@ def handle_heartbeat(raft: Raft, message: Message) -> None:
 
 def handle_snapshot(raft: Raft, message: Message) -> None:
     assert message.snapshot is not None
+    raft.commit_told = max(raft.commit_told, message.snapshot.index)
     restored = _maybe_restore(raft, message.snapshot)
     _acknowledge(raft, message.sender, raft.log.last_index if restored else raft.log.commit)
 

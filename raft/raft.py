@@ -29,6 +29,7 @@ class Raft:
 
     __slots__ = (
         "appends_due",
+        "commit_told",
         "config",
         "election_elapsed",
         "election_timeout",
@@ -67,6 +68,7 @@ class Raft:
         self.saved = HardState(self.term, self.vote, hard_state.commit)
         self.role = Role.FOLLOWER
         self.lead = NONE
+        self.commit_told = 0  # the highest commit index that another leader has told
         self.tracker = Tracker(config)
         self.tracker.configure(conf_state, self.log.last_index + 1)
         self.messages: list[Message] = []

@@ -871,3 +871,12 @@ def test_a_follower_says_that_it_knows_of_a_removal_when_its_disk_does() -> None
     assert [message.commit for message in ready.messages] == [0]
     raw.advance(ready)
     assert answer(raw, storage, Message(HEARTBEAT, 1, 2, 1, commit=1)).commit == 1
+
+
+def test_what_another_leader_has_told_to_be_committed_is_remembered() -> None:
+    raw, storage = lead(voters=2)
+    raw.step(Message(APP_RESP, 1, 2, 1, index=1))
+    settle(raw, storage)
+    assert (raw.commit, raw.commit_told) == (1, 0), "it knows by itself"
+    raw.step(Message(HEARTBEAT, 1, 2, 2, commit=1))
+    assert raw.commit_told == 1
