@@ -17,6 +17,7 @@ from cluster.clock import ClockFile, ClusterClock
 from cluster.disk import DataCorrupt, DiskFull, StorageFailed
 from cluster.first_election import FirstElection
 from cluster.forked import ChildFailed
+from cluster.leaving import Leaving
 from cluster.membership import Member, Membership
 from cluster.node import ClusterNode, NodeConfig
 from cluster.peers import sync_peers
@@ -273,6 +274,7 @@ class SimMember:
         self.expiry = Expiry(self.node, self.store)
         self.first_election = FirstElection(self.node)
         self.promotion = Promotion(self.node, self.raw)
+        self.leaving = Leaving(self.raw, self.membership, self.applier)
         self._ticks = 0
         self._seen_membership = -1
         self._sync_peers()
@@ -396,7 +398,7 @@ class SimMember:
     def _applied(self) -> None:
         if self.membership.version != self._seen_membership:
             self._sync_peers()
-        if self.id in self.membership.removed and self.raw.role != Role.LEADER:
+        if self.leaving.check():
             self.world.after(1, "removed", self, self._be_removed, self.life)
         self.snapshotting.check()
 
