@@ -15,7 +15,7 @@ from typing import cast
 import pytest
 from certificates import BOTH_ENDS, Authority, Issued
 from cryptography.hazmat.primitives.serialization import Encoding
-from transport_harness import LOOPS, run_on
+from transport_harness import LOOPS, run_on, turns
 
 from cluster.tls import Tls, TlsConfig, TlsError, load
 
@@ -57,7 +57,7 @@ class Listener:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        await asyncio.sleep(0.02)
+        await turns()
 
     @property
     def connections(self) -> int:

@@ -22,6 +22,7 @@ from transport_harness import (
     run_on,
     snap,
     stream_head,
+    turns,
 )
 
 from cluster.tls import Tls
@@ -111,6 +112,13 @@ def test_everything_works_over_mutual_tls(loop: str, tmp_path: Path) -> None:
     run_on(loop, test)
 
 
+async def no_more_calls(one: Member, two: Member) -> None:
+    """So that no handshake is under way when the listeners close."""
+    one.transport.remove_peer(two.id)
+    two.transport.remove_peer(one.id)
+    await turns()
+
+
 INTRUDERS = {
     "plain": lambda ours, theirs: mutual(ours, "two"),
     "no certificate": lambda ours, theirs: NoCertificate(ours.tls_config(ours.issue("two"))),
@@ -146,6 +154,7 @@ def test_a_caller_without_a_members_certificate_stays_outside(loop: str, caller:
             assert not one.sees_inbound(2)
             assert one.received == []
             assert two.told_removed == 0
+            await no_more_calls(one, two)
 
     run_on(loop, test)
 
@@ -164,6 +173,7 @@ def test_a_certificate_of_another_host_sends_no_snapshot(loop: str, tmp_path: Pa
             await eventually(lambda: two.snapshots_sent == [(1, False)])
             assert one.files.files == {}
             assert one.received == []
+            await no_more_calls(one, two)
 
     run_on(loop, test)
 
@@ -193,5 +203,6 @@ def test_a_listener_with_a_wrong_certificate_is_not_talked_to(loop: str, kind: s
             await eventually(lambda: one.transport._peers[2]._said)
             assert not one.connected(2)
             assert not two.sees_inbound(1)
+            await no_more_calls(one, two)
 
     run_on(loop, test)

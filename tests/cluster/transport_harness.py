@@ -38,6 +38,12 @@ async def eventually(condition: Callable[[], object], seconds: float = 10.0) -> 
         await asyncio.sleep(0.005)
 
 
+async def turns(count: int = 20) -> None:
+    """Lets the loop go round, so that connections that were cut hear of it."""
+    for _ in range(count):
+        await asyncio.sleep(0.001)
+
+
 def heartbeat(sender: int, to: int, commit: int = 0) -> Message:
     return Message(MessageType.HEARTBEAT, to=to, sender=sender, term=3, commit=commit)
 
@@ -179,6 +185,7 @@ class Cluster:
     async def __aexit__(self, *_: object) -> None:
         for member in self.members:
             await member.stop()
+        await turns()
 
 
 def stream_head(cluster_id: int, sender: int, to: int, **changes: str | None) -> bytes:
