@@ -30,6 +30,7 @@ class _Round(NamedTuple):
 class Reads:
     def __init__(self) -> None:
         self._waiting: list[Reading] = []
+        self._dropped: list[Reading] = []
         self._rounds: dict[bytes, _Round] = {}
         self._confirmed: list[tuple[int, list[Reading]]] = []
         self._count = 0
@@ -56,8 +57,8 @@ class Reads:
                 continue
             if state.index:
                 self._confirmed.append((state.index, round_.readings))
-            else:
-                self._waiting.extend(round_.readings)
+            else:  # asked again at once, they might be dropped again at once, for ever
+                self._dropped.extend(round_.readings)
 
     def answer(self, applied_index: int) -> None:
         """Lets those read whose index this member has applied."""
@@ -70,13 +71,16 @@ class Reads:
                 reading.done(None)
 
     def ask_again(self, sent_before: float) -> None:
-        """Puts the rounds sent before that moment back among those who wait."""
+        """Puts those who were dropped, and the rounds sent before that moment, back among those who wait. To be called
+        now and then: that is the pace at which a read is tried."""
+        self._waiting.extend(self._dropped)
+        self._dropped.clear()
         for context in [context for context, round_ in self._rounds.items() if round_.sent < sent_before]:
             self._waiting.extend(self._rounds.pop(context).readings)
 
     def take_expired(self, begun_before: float) -> list[Reading]:
         """Removes and returns the reads that have waited too long, wherever they wait."""
-        waiting = [self._waiting, *(round_.readings for round_ in self._rounds.values())]
+        waiting = [self._waiting, self._dropped, *(round_.readings for round_ in self._rounds.values())]
         waiting += [readings for _, readings in self._confirmed]
         expired = []
         for readings in waiting:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
+import node_harness
 import pytest
 from node_harness import Cluster, until
 
@@ -15,6 +17,7 @@ from cluster.membership import Member
 from cluster.node import ClusterNode
 from cluster.transport.frame import MAX_FRAME_BYTES
 from cluster.wal.record import MAX_PAYLOAD_BYTES
+from raft.config import Config
 from raft.messages import ConfChangeType
 
 Answers = list[Any]
@@ -194,4 +197,33 @@ def test_a_command_that_no_record_and_no_frame_could_hold_is_refused() -> None:
             assert isinstance(answers[2], RequestTooLarge)
 
     assert min(MAX_PAYLOAD_BYTES, MAX_FRAME_BYTES) > MAX_COMMAND_BYTES + (1 << 20)
+    run(scenario)
+
+
+def test_reads_beyond_what_a_leader_without_majority_keeps_do_not_take_its_every_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(node_harness, "Config", partial(Config, max_waiting_reads=3))
+    readies = 0
+
+    async def scenario() -> None:
+        nonlocal readies
+        async with Cluster(3) as cluster:
+            leader = await cluster.elect()
+            process = leader._process_one_ready
+
+            async def counted() -> None:
+                nonlocal readies
+                readies += 1
+                assert readies < 1000
+                await process()
+
+            monkeypatch.setattr(leader, "_process_one_ready", counted)
+            cluster.network.cut.add(leader.status.member_id)
+            for _ in range(6):
+                read(leader)
+                before = readies
+                await until(lambda before=before: readies > before, "its round begins")
+            await until(lambda: not leader.is_leader, "it steps down")
+
     run(scenario)

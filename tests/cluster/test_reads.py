@@ -42,10 +42,13 @@ def test_a_read_asked_after_the_round_began_is_not_served_by_it() -> None:
     assert answers == []
 
 
-def test_a_dropped_round_is_asked_again() -> None:
+def test_a_dropped_round_is_asked_again_but_not_at_once() -> None:
+    """At once it could be dropped again, and so on, without a turn for anything else."""
     reads = Reads()
     answers = asked(reads, 1)
     reads.confirm([ReadState(0, reads.begin_round(now=0.0))])
+    assert len(reads) == 0
+    reads.ask_again(sent_before=-1.0)
     assert len(reads) == 1
     reads.confirm([ReadState(1, reads.begin_round(now=1.0))])
     reads.answer(applied_index=1)
@@ -73,8 +76,10 @@ def test_expiry_finds_reads_wherever_they_wait() -> None:
     asked(reads, 1, now=0.0)
     reads.begin_round(now=0.0)
     asked(reads, 1, now=0.0)
+    reads.confirm([ReadState(0, reads.begin_round(now=0.0))])
+    asked(reads, 1, now=0.0)
     young = asked(reads, 1, now=5.0)
-    assert len(reads.take_expired(begun_before=1.0)) == 3
+    assert len(reads.take_expired(begun_before=1.0)) == 4
     reads.confirm([ReadState(1, reads.begin_round(now=5.0))])
     reads.answer(applied_index=1)
     assert young == [None]
