@@ -5,8 +5,9 @@ clock, so when leadership moves, time goes on where it was: how far the members'
 of them is set, does not matter. A stamp arrives late and never early, so a new leader's time is at most a message
 delay behind and never ahead: nothing expires early.
 
-Only a member that has heard nothing since it started asks its wall clock (at a first start, or when the whole cluster
-was down), and it corrects that by how far cluster time was from it before, which `ClockFile` keeps. So even then the
+A member that has just started may be elected before it has heard a leader, so those who vote for it tell it the time as
+they know it. Only when none of them knows (at a first start, or when a majority was down) does a leader ask its wall
+clock, and it corrects that by how far cluster time was from it before, which `ClockFile` keeps. So even then the
 members' clocks may differ.
 """
 
@@ -44,6 +45,11 @@ class ClusterClock:
         """For the next start of this member."""
         return self._ahead_of_wall_ns if self._offset_ns is None else self.now_ns() - self._wall_ns()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether this is the cluster's time, and not a wall clock's."""
+        return self._offset_ns is not None
+
     def stamp_ns(self) -> int:
         """The leader's next stamp; from now on this member's time counts from it."""
         now = self.now_ns()
@@ -58,6 +64,11 @@ class ClusterClock:
         """A stamp that has just been given by a living leader."""
         self._floor_ns = max(self._floor_ns, stamp_ns)
         self._offset_ns = self._floor_ns - self._monotonic_ns()
+
+    def hear_voter(self, now_ns: int) -> None:
+        """Cluster time as a member that votes for this one knows it: it may be late, too, so the later one counts."""
+        if self._offset_ns is None or now_ns > self.now_ns():
+            self.hear(now_ns)
 
 
 class ClockFile:

@@ -1,7 +1,7 @@
 """When a member that was removed may stop: once somebody else knows it.
 
-A leader that removes itself is the first to know, and may lose its leadership before anybody else does. Were it gone, the
-others might count on its vote for ever (with two members, the one that stays does). So what counts is what another
+A leader that removes itself is the first to know, and may lose its leadership before anybody else does. Were it gone,
+the others might count on its vote for ever (with two members, the one that stays does). So what counts is what another
 leader has told; who is never told by raft hears it from the transport (HTTP 410), as soon as a peer has applied it.
 """
 

@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 MAX_WAITING_MESSAGES = 10_000
 """Beyond this, messages from peers are dropped: raft repeats what matters."""
 
+TELL_TIME = frozenset({MessageType.HEARTBEAT, MessageType.VOTE_RESP})
+"""What carries cluster time to other members."""
+
 
 class NodeConfig(NamedTuple):
     """Durations in seconds. `strict_reconfig` refuses membership changes that would lose the quorum."""
@@ -270,16 +273,17 @@ class ClusterNode:
         self._reads.ask_again(sent_before=self.lead_elected_at + 1)
 
     def _with_time(self, ready: Ready) -> Ready:
-        """The leader's heartbeats carry cluster time, so that followers can go on from it."""
-        if not any(message.type == MessageType.HEARTBEAT for message in ready.messages):
-            return ready
-        now = self._clock.now_ns()
+        """The leader's heartbeats carry cluster time, so that followers can go on from it; so do votes, as whoever wins
+        may have heard no heartbeat since it started."""
         return ready._replace(
-            messages=tuple(
-                message._replace(stamp_ns=now) if message.type == MessageType.HEARTBEAT else message
-                for message in ready.messages
-            )
+            messages=self._stamped(ready.messages), persisted_messages=self._stamped(ready.persisted_messages)
         )
+
+    def _stamped(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        if not any(message.type in TELL_TIME for message in messages):
+            return messages
+        now = self._clock.now_ns() if self.is_leader or self._clock.is_known else 0
+        return tuple(message._replace(stamp_ns=now) if message.type in TELL_TIME else message for message in messages)
 
     def _propose_dead_again(self) -> None:
         if self._applier.applied_term > self._seen_term:
@@ -325,6 +329,8 @@ class ClusterNode:
             )
         if message.stamp_ns and message.sender == self._raw.lead and message.term == self._raw.term:
             self._clock.hear(message.stamp_ns)
+        elif message.stamp_ns and message.type == MessageType.VOTE_RESP and message.term == self._raw.term:
+            self._clock.hear_voter(message.stamp_ns)
 
     def _step_forwarded(self, message: Message) -> None:
         """A follower's proposal counts only for the term it was meant for (see `pending`)."""

@@ -104,8 +104,8 @@ class RawNode:
 
     @property
     def commit_told(self) -> int:
-        """The highest commit index that another member, as leader, has told this one. A member that was removed may stop
-        once this reaches its removal: others know of it."""
+        """The highest commit index that another member, as leader, has told this one. A member that was removed may
+        stop once this reaches its removal: others know of it."""
         return self._raft.commit_told
 
     @property

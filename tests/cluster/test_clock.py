@@ -82,3 +82,15 @@ def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_no_error(tmp_path: Path) -> None:
     ClockFile(RealDisk(), str(tmp_path / "missing" / "clock")).save(1)
+
+
+def test_a_member_that_is_elected_before_it_heard_a_leader_goes_by_what_its_voters_know() -> None:
+    time = Time(wall=1_000_000)
+    assert not time.clock.is_known
+    time.clock.hear_voter(500)
+    assert (time.clock.is_known, time.clock.now_ns()) == (True, 500)
+    time.monotonic += 10
+    time.clock.hear_voter(505)
+    assert time.clock.now_ns() == 510, "that one is late"
+    time.clock.hear_voter(520)
+    assert time.clock.now_ns() == 520
