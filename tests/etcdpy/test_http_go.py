@@ -293,11 +293,17 @@ def test_no_member_urls():
         parse_member_urls([])
 
 
-@pytest.mark.parametrize(
-    "url", ["http://1.2.3.4:1", "https://[::1]:2", "http://:1", "http://u:p@1.2.3.4:1", "http://a:1?q", "http://a:1#f"]
-)
+@pytest.mark.parametrize("url", ["http://1.2.3.4:1", "https://[::1]:2", "http://:1"])
 def test_member_urls(url):
     assert parse_member_urls(["  " + url, "http://0:1"]) == ["http://0:1", url]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://u:p@1.2.3.4:1", "http://a:1?q", "http://a:1#f", "http://a:0", "http://a:65536", "http://a:"]
+)
+def test_member_urls_that_etcd_takes_and_nobody_should_ask(url):
+    with pytest.raises(UrlError, match="URL must"):
+        parse_member_urls([url])
 
 
 @given(st.text(st.sampled_from("htp:/[]@%4z.1 ?#é\t")))

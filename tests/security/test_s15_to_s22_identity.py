@@ -112,9 +112,9 @@ DENIED = [
     ("exact", "DELETE", "/foo?recursive=true"), ("exact", "DELETE", "/foodir?recursive=true"),
     ("exact", "PUT", "/foobar?prevExist=true&value=x"), ("star", "GET", "/secret"), ("star", "PUT", "/foobar?value=x"),
     ("star", "DELETE", "/foobar"), ("alice", "GET", "/app?recursive=true"),
-    ("alice", "DELETE", "/app?recursive=true&dir=true"), ("alice", "POST", "/app?value=x"), ("writer", "GET", "/secret"),
-    ("writer", "HEAD", "/secret"),
-    ("writer", "GET", "/secret?quorum=true"), ("writer", "GET", "/secret?wait=true&waitIndex=1"),
+    ("alice", "DELETE", "/app?recursive=true&dir=true"), ("alice", "POST", "/app?value=x"),
+    ("writer", "GET", "/secret"), ("writer", "HEAD", "/secret"), ("writer", "GET", "/secret?quorum=true"),
+    ("writer", "GET", "/secret?wait=true&waitIndex=1"),
     ("alice", "GET", "/app/%2e%2e/secret"), ("alice", "GET", "/app/../secret"),
 ]  # fmt: skip
 
