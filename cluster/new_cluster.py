@@ -19,7 +19,8 @@ from cluster.snapshotter import Snapshotter
 from cluster.state_machine import StateMachine
 from cluster.storage import StorageConfig, open_storage
 from cluster.syncer import Syncer
-from raft.messages import ConfChange, ConfChangeType, ConfState, HardState, Snapshot
+from raft import confchange
+from raft.messages import ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ async def force_new_cluster(
     )
     applier.restore(opened.snapshot.snapshot)
     if storage.last_index >= storage.first_index:
-        applier.apply(storage.entries(storage.first_index, storage.last_index + 1, _ALL))
+        entries = storage.entries(storage.first_index, storage.last_index + 1, _ALL)
+        applier.apply([entry for entry in entries if not _removes(own_id, entry)])
     if [member.id for member in membership.members] != [own_id]:
         _leave_only(membership, own_id)
         term = storage.initial_state()[0].term + 1
@@ -57,6 +59,14 @@ async def force_new_cluster(
         await storage.save(HardState(term, 0, snapshot.index), (), snapshot, must_sync=True)
         log.warning("this member is a new cluster of its own", extra={"fields": {"raft_index": snapshot.index}})
     storage.close()
+
+
+def _removes(member_id: int, entry: Entry) -> bool:
+    """What the others decided of this member, perhaps without ever committing it, no longer counts: it is the last."""
+    if entry.type != EntryType.CONF_CHANGE:
+        return False
+    change = confchange.decode(entry.data)
+    return change.type == ConfChangeType.REMOVE and change.node_id == member_id
 
 
 def _leave_only(membership: Membership, own_id: int) -> None:
