@@ -16,8 +16,8 @@ the end of the segment before, hard state]`. Payload of a save, which therefore 
 `[hard state or nil, [entry, ...], mark or nil]`, with hard state `[term, vote, commit]`, entry `[term, index, type,
 data]`, and mark `[index, term, installed]`.
 
-Why so: a file is filled with zeros before it is used, and a disk writes a sector of 512 bytes whole or not at all. No
-sector belongs to two records, so none is ever written twice, and a header lies within one. So a write that a power cut
+Why so: a file is filled with zeros, beyond what a record needs, before it is used, so one that ends early is damaged. A
+disk writes a sector of 512 bytes whole or not at all. No sector belongs to two records, so none is ever written twice, and a header lies within one. So a write that a power cut
 stopped leaves *zeros*, sector by sector, while a flipped bit does not; each sector of a record holds something that is
 not zero (marker, masked payload or end), so the two can be told apart. The chain proves the header alone, so that a
 damaged length is never believed. The crc proves one record without its predecessors; it covers the place, so that a
@@ -165,13 +165,13 @@ def read_record(data: memoryview, offset: int, sequence: int, chain: int) -> Rec
     if header == _ZERO_HEADER[: len(header)]:
         return None
     if len(header) < HEADER_BYTES:
-        raise BadRecord("the file ends within a header", torn=True)
+        raise BadRecord("the file ends within a header", torn=False)
     marker, kind, mask, length, _, stated_chain = _HEADER.unpack(header)
     if marker != MARKER or length > MAX_PAYLOAD_BYTES or zlib.crc32(header[:12], chain) != stated_chain:
         raise BadRecord("damaged header", torn=False)
     end = offset + HEADER_BYTES + length + len(_END)
     if end > len(data):
-        raise BadRecord("the file ends within a record", torn=True)
+        raise BadRecord("the file ends within a record", torn=False)  # room is made before it is written
     if not _is_proven(data, offset, sequence):
         raise BadRecord("checksum mismatch", torn=_lacks_sector(data, offset, end))
     payload = _apply_mask(bytes(data[offset + HEADER_BYTES : end - 1]), mask)

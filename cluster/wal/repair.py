@@ -27,7 +27,7 @@ from cluster.wal.record import (
     find_barrier,
     read_record,
 )
-from cluster.wal.segment import SUFFIX, SegmentName
+from cluster.wal.segment import SUFFIX, SegmentName, room_beyond
 from raft.messages import Entry, HardState
 
 
@@ -157,7 +157,14 @@ class _Segment:
             return None
         if record is None and len(self._data.rstrip(b"\0")) > self.offset:
             self._judge("no header, but more data", torn=True)
+        if record is None:
+            self._check_length()
         return record
+
+    def _check_length(self) -> None:
+        """Only the segment in use still has its room; of the others, the next head proves the end."""
+        if self._may_be_torn and self.offset and len(self._data) < room_beyond(self.offset):
+            raise CorruptLog(self.path, len(self._data), "the end of the file is missing")
 
     def _judge(self, reason: str, *, torn: bool) -> None:
         barrier = find_barrier(self._data, self.offset, self.name.sequence)
@@ -166,6 +173,7 @@ class _Segment:
         # A segment gets its name when its head is on disk, and is synced when the next one begins.
         if not torn or not self._may_be_torn or self.offset == 0:
             raise CorruptLog(self.path, self.offset, reason)
+        self._check_length()
         self.torn = reason
 
 
@@ -226,7 +234,8 @@ class _Replay:
 
 
 def cut_torn_tail(disk: Disk, path: str, offset: int) -> str:
-    """Removes what follows `offset`, keeping a copy in the file whose path it returns."""
+    """Writes zeros over what follows `offset`, keeping a copy in the file whose path it returns. If that is itself cut
+    short, what is left is a torn tail."""
     tail = _read_file(disk, path)[offset:].rstrip(b"\0")
     copy_path = f"{path}.torn-{offset}"
     with writing(copy_path):
@@ -239,7 +248,7 @@ def cut_torn_tail(disk: Disk, path: str, offset: int) -> str:
     with syncing(copy_path):
         disk.fsync_dir(os.path.dirname(path))
     with writing(path, offset), opened(disk, path) as handle:
-        disk.truncate(handle, offset)
+        disk.pwrite(handle, bytes(len(tail)), offset)
         with syncing(path, offset):
             disk.fdatasync(handle)
     return copy_path

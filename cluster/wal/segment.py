@@ -2,10 +2,14 @@
 
 Zeros that are on disk before they are used make an fsync cheap (nothing but data to write) and a full disk harmless
 (it is met here, where nothing was promised). The file only ever holds records, then zeros.
+
+Room grows in whole steps, and reaches beyond each record before it is written. So the segment in use is never shorter
+than `room_beyond` its last record, whatever a power cut did: one that is has lost its end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import NamedTuple
 
@@ -15,7 +19,11 @@ ROOM_STEP_BYTES = 1 << 20
 SUFFIX = ".wal"
 TEMPORARY_SUFFIX = ".tmp"
 _NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.wal")
-_ZEROS = bytes(ROOM_STEP_BYTES)
+
+
+def room_beyond(end: int) -> int:
+    """How long a file is, at the least, that has a record which ends there."""
+    return (end // ROOM_STEP_BYTES + 1) * ROOM_STEP_BYTES
 
 
 class SegmentName(NamedTuple):
@@ -52,23 +60,23 @@ class SegmentFile:
 
     @classmethod
     def open(cls, disk: Disk, path: str) -> SegmentFile:
-        """What it holds was perhaps never synced by whoever wrote it."""
+        """What it holds was perhaps never synced by whoever wrote it, and its last step was perhaps never finished."""
         with writing(path):
             handle = disk.open(path)
-            file = cls(disk, path, handle, disk.size(handle))
+            file = cls(disk, path, handle, disk.size(handle) // ROOM_STEP_BYTES * ROOM_STEP_BYTES)
         file.sync()
         return file
 
     def extend(self) -> None:
         """Adds one step of room."""
         with writing(self.path, self.allocated):
-            self._disk.pwrite(self._handle, _ZEROS, self.allocated)
+            self._disk.pwrite(self._handle, bytes(ROOM_STEP_BYTES), self.allocated)
         self.sync()
         self.allocated += ROOM_STEP_BYTES
 
     def reserve(self, end: int) -> None:
-        """Makes room up to `end` if it is not there yet."""
-        while self.allocated < end:
+        """Makes room for a record that ends there, if it is not there yet."""
+        while self.allocated < room_beyond(end):
             self.extend()
 
     def write(self, data: bytes, offset: int) -> None:
@@ -79,12 +87,10 @@ class SegmentFile:
         with syncing(self.path, offset):
             self._disk.fdatasync(self._handle)
 
-    def truncate(self, size: int) -> None:
-        """Gives up what lies after `size`, durably."""
-        with writing(self.path, size):
-            self._disk.truncate(self._handle, size)
-        self.sync(size)
-        self.allocated = size
+    def give_back(self, end: int) -> None:
+        """The room after `end`, of a file that is never written again. It does not matter whether that succeeds."""
+        with contextlib.suppress(OSError):
+            self._disk.truncate(self._handle, end)
 
     def close(self) -> None:
         self._disk.close(self._handle)

@@ -184,7 +184,7 @@ class WAL:
 
     def fits(self, batch: Batch) -> bool:
         """Whether `write` needs no new segment and no more room, so that it is quick without sync."""
-        return batch.new_segment is None and batch.end <= self._current.allocated
+        return batch.new_segment is None and batch.end < self._current.allocated
 
     def write(self, batch: Batch, *, sync: bool = True) -> None:
         """Appends what `prepare` made last. Blocks.
@@ -221,7 +221,7 @@ class WAL:
 
     def _cut(self, batch: Batch, name: SegmentName) -> None:
         """Begins a new segment with the batch in it. Until it has its name, nothing of this has happened."""
-        self._current.truncate(self._offset)
+        self._current.sync(self._offset)
         new = self._next or self._create_next()
         new.reserve(len(batch.data))
         new.write(batch.data, 0)
@@ -229,6 +229,7 @@ class WAL:
         path = self._path(name)
         _name_durably(self._disk, new.path, path)
         new.path = path
+        self._current.give_back(self._offset)
         self._current.close()
         self._current, self._next = new, None
         self._segments.append(name)

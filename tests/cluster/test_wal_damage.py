@@ -1,5 +1,6 @@
 """Damage at rest: the log cut at every byte, every bit flipped, every sector gone. Each outcome is the state as it was,
-a refusal with file and offset, or, where a power cut could have done it, a state from which only the end is missing."""
+a refusal with file and offset, or, where a power cut could have done it, a state from which only the end is missing. No
+power cut makes a file shorter."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from fake_disk import FakeDisk
 
+from cluster.wal import segment
 from cluster.wal.record import CorruptLog, Mark
 from cluster.wal.repair import Metadata, ReplayedLog
 from cluster.wal.wal import MAX_SAVE_BYTES, WAL
@@ -16,7 +18,13 @@ from raft.messages import Entry, HardState
 
 DIR = "/wal"
 SEGMENT = 6144
+ROOM_STEP = 2048
 ZEROS_AFTER = 600
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment, "ROOM_STEP_BYTES", ROOM_STEP)
 
 
 def _saves(wal: WAL, number: int) -> Iterator[None]:
@@ -32,15 +40,13 @@ def _saves(wal: WAL, number: int) -> Iterator[None]:
 
 @functools.cache
 def built(saves: int) -> tuple[FakeDisk, tuple[ReplayedLog, ...]]:
-    """The files after that many saves, trimmed of most of the zeros at the end, and the states on the way."""
+    """The files after that many saves, and the states on the way."""
     disk = FakeDisk()
     wal = WAL.create(disk, DIR, Metadata(1, 2), segment_bytes=SEGMENT)
     states = [replay(disk)]
     for number in range(1, saves + 1):
         states += [replay(disk) for _ in _saves(wal, number)]
     wal.close()
-    used = disk.content(last_path(disk)).rstrip(b"\0")
-    disk.put(last_path(disk), used + bytes(ZEROS_AFTER))
     return disk, tuple(states)
 
 
@@ -58,8 +64,15 @@ def last_path(disk: FakeDisk) -> str:
     return paths(disk)[-1]
 
 
-def outcome(disk: FakeDisk, path: str, data: bytes) -> ReplayedLog | CorruptLog:
+def used(disk: FakeDisk, path: str) -> bytes:
+    """The records, and some of the zeros after them."""
+    return (disk.content(path).rstrip(b"\0") + bytes(ZEROS_AFTER))[: len(disk.content(path))]
+
+
+def outcome(disk: FakeDisk, path: str, data: bytes, *, with_room: bool = True) -> ReplayedLog | CorruptLog:
     damaged = disk.clone()
+    if with_room:
+        data = data.ljust(len(disk.content(path)), b"\0")
     damaged.put(path, data)
     try:
         wal, replayed = WAL.open(damaged, DIR, segment_bytes=SEGMENT)
@@ -84,7 +97,7 @@ def test_every_flipped_bit_is_refused_or_harmless(saves: int) -> None:
     disk, states = built(saves)
     refused = 0
     for path in paths(disk):
-        original = disk.content(path)
+        original = used(disk, path)
         for offset in worthwhile(original):
             for bit in range(8) if offset % 16 < 2 else (offset % 8,):
                 data = bytearray(original)
@@ -100,7 +113,7 @@ def test_every_flipped_bit_is_refused_or_harmless(saves: int) -> None:
 def test_every_overwritten_byte_is_refused_or_harmless(saves: int, value: int) -> None:
     disk, states = built(saves)
     for path in paths(disk):
-        original = disk.content(path)
+        original = used(disk, path)
         for offset in worthwhile(original):
             data = original[:offset] + bytes([value]) + original[offset + 1 :]
             result = outcome(disk, path, data)
@@ -108,21 +121,29 @@ def test_every_overwritten_byte_is_refused_or_harmless(saves: int, value: int) -
 
 
 @pytest.mark.parametrize("saves", [1, 6, 15])
-def test_a_log_cut_at_any_byte_loses_only_what_was_behind(saves: int) -> None:
+def test_a_log_cut_at_any_byte_is_refused(saves: int) -> None:
     disk, states = built(saves)
     for path in paths(disk):
-        original = disk.content(path)
-        reached = 0
-        for size in range(len(original)):
-            result = outcome(disk, path, original[:size])
-            if path != last_path(disk):
-                assert isinstance(result, CorruptLog) or result == states[-1]
-            elif isinstance(result, CorruptLog):
-                assert reached == 0, "a longer rest is no worse"
-            else:
-                assert result in states
-                assert states.index(result) >= reached
-                reached = states.index(result)
+        size = len(disk.content(path))
+        cuts = [*range(len(used(disk, path))), *range(size // 2, size, size // 64 + 1), size - 1]
+        for cut in {min(cut, size - 1) for cut in cuts}:
+            result = outcome(disk, path, disk.content(path)[:cut], with_room=False)
+            assert isinstance(result, CorruptLog) or (path != last_path(disk) and result == states[-1]), cut
+
+
+@pytest.mark.parametrize("saves", [1, 6, 15])
+def test_a_log_whose_end_became_zeros_loses_only_that(saves: int) -> None:
+    """As if its last sectors had never been written."""
+    disk, states = built(saves)
+    path, reached = last_path(disk), 0
+    for size in range(0, len(used(disk, path)), 512):
+        result = outcome(disk, path, disk.content(path)[:size])
+        if isinstance(result, CorruptLog):
+            assert reached == 0, "a longer rest is no worse"
+        else:
+            assert result in states
+            assert states.index(result) >= reached
+            reached = states.index(result)
 
 
 def one_segment(saves: int) -> tuple[FakeDisk, list[int]]:
@@ -134,14 +155,13 @@ def one_segment(saves: int) -> tuple[FakeDisk, list[int]]:
         starts.append(len(disk.content(last_path(disk)).rstrip(b"\0")))
         wal.save(HardState(1, 2, index - 1), [Entry(1, index, 0, bytes([index]) * 1400)])
     wal.close()
-    disk.put(last_path(disk), disk.content(last_path(disk)).rstrip(b"\0") + bytes(ZEROS_AFTER))
     return disk, starts
 
 
 def test_a_missing_sector_is_refused_but_in_the_last_save() -> None:
     disk, starts = one_segment(6)
     path = last_path(disk)
-    original = disk.content(path)
+    original = used(disk, path)
     outcomes = []
     for start in range(0, len(original) - ZEROS_AFTER, 512):
         result = outcome(disk, path, (original[:start] + bytes(512) + original[start + 512 :])[: len(original)])
@@ -185,21 +205,21 @@ def test_a_large_save_may_be_torn_in_its_first_record() -> None:
 
 
 def test_a_torn_tail_is_cut_off_and_a_copy_kept() -> None:
-    disk, states = built(9)
+    disk, states = built(11)
     path = last_path(disk)
     original = disk.content(path)
-    used = len(original.rstrip(b"\0"))
+    end = len(original.rstrip(b"\0")) // 512 * 512
     disk = disk.clone()
-    disk.put(path, original[: used - 5])
+    disk.put(path, original[:end].ljust(len(original), b"\0"))
     wal, replayed = WAL.open(disk, DIR, segment_bytes=SEGMENT)
     assert replayed.entries == states[-2].entries
     [copy] = [name for name in disk.paths() if ".torn-" in name]
     offset = int(copy.rpartition("-")[2])
-    assert disk.content(copy) == original[offset : used - 5]
-    wal.save(None, [Entry(2, 9, 0, b"again")])
+    assert disk.content(copy) == original[offset:end]
+    wal.save(None, [Entry(2, 11, 0, b"again")])
     wal.close()
     wal, replayed = WAL.open(disk, DIR, segment_bytes=SEGMENT)
-    assert replayed.entries[-1] == Entry(2, 9, 0, b"again")
+    assert replayed.entries[-1] == Entry(2, 11, 0, b"again")
     assert [name for name in disk.paths() if ".torn-" in name] == [copy], "nothing of the torn tail is left in the log"
 
 
@@ -217,7 +237,8 @@ def test_the_sectors_of_a_torn_save_do_not_come_back() -> None:
 
 def test_a_torn_copy_goes_with_its_segment() -> None:
     disk = built(1)[0].clone()
-    disk.put(last_path(disk), disk.content(last_path(disk)).rstrip(b"\0")[:-1])
+    data = disk.content(last_path(disk))
+    disk.put(last_path(disk), data[: len(data.rstrip(b"\0")) // 512 * 512].ljust(len(data), b"\0"))
     wal, _ = WAL.open(disk, DIR, segment_bytes=SEGMENT)
     for index in range(1, 20):
         wal.save(None, [Entry(1, index, 0, b"x" * 500)])
