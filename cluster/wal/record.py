@@ -17,12 +17,12 @@ the end of the segment before, hard state]`. Payload of a save, which therefore 
 data]`, and mark `[index, term, installed]`.
 
 Why so: a file is filled with zeros, beyond what a record needs, before it is used, so one that ends early is damaged. A
-disk writes a sector of 512 bytes whole or not at all. No sector belongs to two records, so none is ever written twice, and a header lies within one. So a write that a power cut
-stopped leaves *zeros*, sector by sector, while a flipped bit does not; each sector of a record holds something that is
-not zero (marker, masked payload or end), so the two can be told apart. The chain proves the header alone, so that a
-damaged length is never believed. The crc proves one record without its predecessors; it covers the place, so that a
-record inside a stored value is no record. The barrier bit says "everything before me was synced when I was written": a
-bad record before a barrier cannot be a torn one.
+disk writes a sector of 512 bytes whole or not at all. No sector belongs to two records, so none is ever written twice,
+and a header lies within one. So a write that a power cut stopped leaves *zeros*, sector by sector, while a flipped bit
+does not; each sector of a record holds something that is not zero (marker, masked payload or end), so the two can be
+told apart. The chain proves the header alone, so that a damaged length is never believed. The crc proves one record
+without its predecessors; it covers the place, so that a record inside a stored value is no record. The barrier bit says
+"everything before me was synced when I was written": a bad record before a barrier cannot be a torn one.
 """
 
 from __future__ import annotations
