@@ -71,6 +71,7 @@ REQUEST_GRACE_SECONDS = 5.0
 DISK_FULL_PAUSE_SECONDS = 0.5
 HAND_OVER_SECONDS = 1.0
 CLOCK_SAVED_SECONDS = 10.0
+LAST_SAVE_SECONDS = 5.0
 PUBLISH_RETRY_SECONDS = 1.0
 LISTEN_BACKLOG = 1024
 
@@ -359,7 +360,7 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.node.stop()
         if self._node_task is not None:
-            await asyncio.wait([self._node_task])
+            await _end(self._node_task)
         await self._snapshotting.stop()
         await self._transport.stop()
         for listener in self._listeners:
@@ -376,6 +377,13 @@ class Server:
             async with asyncio.timeout(HAND_OVER_SECONDS):
                 while self.node.is_leader and not self.node.stopping:  # noqa: ASYNC110  # a poll is enough for an end
                     await asyncio.sleep(0.005)
+
+
+async def _end(node: asyncio.Task[None]) -> None:
+    """Waits for its last save, but not until a full disk has room again: nobody was told of what it holds."""
+    await asyncio.wait([node], timeout=LAST_SAVE_SECONDS)
+    node.cancel()
+    await asyncio.wait([node])
 
 
 async def _listen(url: Url, protocol: _ProtocolFactory, tls: Tls | None) -> asyncio.Server:

@@ -14,6 +14,10 @@ import aiohttp
 import pytest
 from in_process import Cluster, MemberProcess, run, until
 
+from cluster.disk import DiskFull
+from cluster.wal.wal import WAL
+from etcdpy import server
+
 
 def test_a_leader_that_stops_hands_over_within_a_second_and_no_write_is_lost(tmp_path: Path) -> None:
     """An election would take its time-out of 1.5 s and up to twice that; what is faster was handed over."""
@@ -216,5 +220,31 @@ def test_a_member_whose_clockwork_breaks_stops_instead_of_hanging_on(tmp_path: P
         setattr(getattr(member.server, part), "check", fail)  # noqa: B010
         with pytest.raises(ZeroDivisionError):
             await asyncio.wait_for(told, 10)
+
+    run(tmp_path, scenario, size=1)
+
+
+def test_a_member_with_a_full_disk_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It need not wait for room: what is not saved, nobody was told."""
+    monkeypatch.setattr(server, "LAST_SAVE_SECONDS", 0.2)
+
+    def no_room(*_: object, **__: object) -> None:
+        raise DiskFull("somewhere")
+
+    async def scenario(cluster: Cluster) -> None:
+        (member,) = cluster.members
+        await member.put("/before", value="1")
+        with monkeypatch.context() as full:
+            full.setattr(WAL, "write", no_room)
+            full.setattr(WAL, "fits", lambda *_: False)
+            write = asyncio.create_task(member.put("/lost", value="1"))
+            await asyncio.sleep(0.1)
+            async with asyncio.timeout(10):
+                await member.stop()
+            with contextlib.suppress(aiohttp.ClientError):
+                assert (await write).status == 500
+        await member.start()
+        await cluster.settle()
+        assert (await member.get("/before")).node["value"] == "1"
 
     run(tmp_path, scenario, size=1)
