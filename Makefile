@@ -14,7 +14,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export RUFF_CACHE_DIR := .venv/cache/ruff
 export MYPY_CACHE_DIR := .venv/cache/mypy
 
-.PHONY: help run test install sim sim-mutants check fix clean lock conformance conformance-record bench bench-quick chaos powercuts
+.PHONY: help run test install sim sim-mutants check fix clean lock conformance conformance-record bench bench-quick chaos powercuts fuzz
 
 help:
 	@echo 'make run                 start three members (https ports 2379, 22379, 32379); data in ./data, certificates in ./pki'
@@ -29,6 +29,7 @@ help:
 	@echo 'make conformance         random requests to a live etcd and a live etcdpy; SEEDS=20 REQUESTS=2000'
 	@echo 'make conformance-record  ask a live etcd again for the answers that the scenarios expect'
 	@echo 'make chaos               kill -9 a random member every 2 s under load; SECONDS=60'
+	@echo 'make fuzz                odd bytes for every parser and decoder; SECONDS=60'
 	@echo 'make powercuts           cut the power under load, as root; SINGLE=300 CLUSTER=100'
 	@echo 'make bench               measure against etcd; make bench-quick ends in under two minutes'
 
@@ -66,6 +67,9 @@ conformance: .venv/ready-dev
 
 conformance-record: .venv/ready-dev
 	$(BIN)/python -m tests.conformance.record
+
+fuzz: .venv/ready-dev
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 chaos: .venv/ready-dev
 	$(BIN)/python tests/e2e/chaos.py --seconds $(SECONDS)
