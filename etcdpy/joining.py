@@ -36,6 +36,12 @@ async def fetch_membership(peer_urls: Sequence[str], own_urls: Sequence[str], tl
             await asyncio.sleep(RETRY_SECONDS)
 
 
+async def ask_members(peer_urls: Iterable[str], tls: Tls | None) -> list[Membership]:
+    """The membership as each peer that answers knows it. Raises NoPeerAnswers."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as session:
+        return await _ask_all(session, peer_urls, tls)
+
+
 async def _ask_all(session: aiohttp.ClientSession, peer_urls: Iterable[str], tls: Tls | None) -> list[Membership]:
     heard, reasons = [], []
     for url in peer_urls:

@@ -28,8 +28,8 @@ from cluster.disk import RealDisk
 from cluster.errors import ClusterError
 from cluster.first_election import FirstElection
 from cluster.forked import run_in_child
-from cluster.measured_disk import MeasuredDisk
 from cluster.leaving import Leaving
+from cluster.measured_disk import MeasuredDisk
 from cluster.membership import Member, Membership
 from cluster.new_cluster import force_new_cluster
 from cluster.node import ClusterNode, NodeConfig
@@ -61,6 +61,7 @@ from etcdpy.store.store import Store
 from etcdpy.tls import make_tls, warnings
 from etcdpy.traffic import PeerTraffic
 from etcdpy.url import Url
+from etcdpy.vouching import Vouching
 from raft.config import Config as RaftConfig
 from raft.messages import Snapshot
 from raft.rawnode import RawNode
@@ -168,6 +169,7 @@ class Server:
             snapshots=self._snapshotter,
             random=random.Random(secrets.randbits(64)),
             tls=self._tls.peers,
+            on_stranger=lambda member_id: self._vouching.ask_about(member_id),
         )
         self._clock_file = ClockFile(self._disk, os.path.join(directory.path, "member", "clock"))
         self._clock = ClusterClock(time.monotonic_ns, time.time_ns, self._clock_file.load())
@@ -201,6 +203,9 @@ class Server:
         self._promotion = Promotion(self.node, self._raw)
         self._leaving = Leaving(self._raw, self._membership, self._applier)
         self._seen_membership = -1
+        self._vouching = Vouching(
+            self._identity.cluster_id, self._tls.peers, self._other_peer_urls, self._transport.add_peer
+        )
         self._listeners: list[Listener] = []
         self._sockets: list[asyncio.Server] = []
         self._tasks: list[asyncio.Task[Any]] = []
@@ -323,6 +328,10 @@ class Server:
         self._seen_membership = self._membership.version
         sync_peers(self._transport, self._membership)
 
+    def _other_peer_urls(self) -> list[str]:
+        others = [member for member in self._membership.members if member.id != self._identity.member_id]
+        return [url for member in others for url in member.peer_urls]
+
     def _be_removed(self) -> None:
         if not self._removed:
             log.warning("this member was removed from the cluster and stops; its data directory is of no more use")
@@ -362,6 +371,7 @@ class Server:
         if self._node_task is not None:
             await _end(self._node_task)
         await self._snapshotting.stop()
+        self._vouching.stop()
         await self._transport.stop()
         for listener in self._listeners:
             await listener.close()

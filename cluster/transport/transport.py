@@ -37,6 +37,7 @@ class Transport:
     - `on_unreachable(member_id)`: the stream to it is lost, or messages to it were dropped.
     - `on_snapshot_sent(member_id, ok)`: the fate of a SNAP message; `ok` means the member has it on disk.
     - `on_removed()`: a member of our cluster says that we were removed from it; called once.
+    - `on_stranger(member_id)`: somebody we do not know called, with a certificate. If it is a member, `add_peer` it.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Transport:
         random: random.Random,
         removed: Iterable[int] = (),
         tls: Tls | None = None,
+        on_stranger: Callable[[int], object] = lambda _: None,
     ) -> None:
         self.identity = identity
         self.stats = TransportStats()
@@ -62,6 +64,7 @@ class Transport:
         self._random = random
         self._removed = set(removed)
         self._tls = tls
+        self._on_stranger = on_stranger
         self._peers: dict[int, Peer] = {}
         self._streams: dict[int, asyncio.Task[None]] = {}
         self._inbound: dict[int, InboundStream] = {}
@@ -178,13 +181,16 @@ class Transport:
         return verdict
 
     def _admit(self, member_id: int, stated: Sequence[str], certificate: Certificate | None) -> int | Refusal:
+        """A certificate is compared with what we know, never with what its owner says."""
         known = self._peers.get(member_id)
-        if certificate and not names_one_of(certificate, known.urls if known else stated):
-            return Refusal(403, "certificate does not name the host of the member")
         if known is None:
-            if len(self._peers) >= MAX_PEERS:
+            if certificate:
+                self._soon(self._on_stranger, member_id)
+            if certificate or len(self._peers) >= MAX_PEERS:
                 return Refusal(404, "sender is not a member")
             self.add_peer(member_id, stated)
+        elif certificate and not names_one_of(certificate, known.urls):
+            return Refusal(403, "certificate does not name the host of the member")
         return member_id
 
     def accept_stream(

@@ -79,7 +79,7 @@ def all_connected(cluster: Cluster) -> bool:
 
 async def joining(cluster: Cluster, pki: Pki) -> MemberProcess:
     """A fourth member, added and configured, and not started."""
-    asked = cluster.members[0]
+    asked = cluster.running[0]
     client, peer = (
         Url(scheme, "127.0.0.1", port) for scheme, port in zip(("http", "https"), free_ports(2), strict=True)
     )
@@ -147,10 +147,10 @@ def revoked(pki: Pki) -> ssl.SSLContext:
     return pki.client(*files)
 
 
-def forged_stream(victim: MemberProcess) -> tuple[bytes, bytes]:
+def forged_stream(victim: MemberProcess, sender: int | None = None) -> tuple[bytes, bytes]:
     """What the other member would say, if it wanted to be leader for ever."""
     identity = victim.server._identity
-    sender = next(iter(victim.server._transport.peer_ids))
+    sender = sender or next(iter(victim.server._transport.peer_ids))
     headers = {
         "Host": "peer",
         "Connection": "Upgrade",
@@ -179,6 +179,55 @@ def test_an_intruder_changes_nothing(tmp_path: Path, intruder: str) -> None:
         assert victim.server.node.status.term == status.term
 
     run_prepared(tmp_path, mutual(ours), scenario)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+def test_a_stranger_with_a_certificate_of_our_authority_changes_nothing(tmp_path: Path, host: str) -> None:
+    """Whatever it says of itself: it is no member."""
+    pki = Pki(tmp_path)
+
+    async def scenario(cluster: Cluster) -> None:
+        victim = cluster.followers[0]
+        status = victim.server.node.status
+        stated = f"X-PeerURLs: https://{host}:2380\r\n\r\n".encode()
+        head, frame = forged_stream(victim, sender=0xBAD)
+        context = pki.client(*pki.issue(Kind.PEER, "stranger", (host,)))
+        for _ in range(3):
+            said = await answers(victim.peer_address, context, head[:-2] + stated, frame)
+            assert said.startswith(b"HTTP/1.1 404 "), said[:200]
+        await until(lambda: victim.server._vouching._asking.done(), "the others' word")
+        assert victim.server.node.status == status
+        assert 0xBAD not in victim.server._transport.peer_ids
+
+    run_prepared(tmp_path, mutual(pki), scenario)
+
+
+def leads(cluster: Cluster, member_id: int) -> bool:
+    """Whether that member leads; if not, whoever does is asked to hand over to it."""
+    leader = next((member.server.node for member in cluster.running if member.server.node.is_leader), None)
+    if leader is not None and leader.status.member_id != member_id:
+        leader._transfer_to = member_id
+        leader._wakeup.set()
+    return leader is not None and leader.status.member_id == member_id
+
+
+def test_a_member_that_joined_while_another_was_away_is_let_in_on_the_others_word(tmp_path: Path) -> None:
+    pki = Pki(tmp_path)
+
+    async def scenario(cluster: Cluster) -> None:
+        away = cluster.followers[0]
+        await away.stop()
+        member = await joining(cluster, pki)
+        await member.start()
+        cluster.members.append(member)
+        await cluster.settle()
+        newcomer = member.server.node.status.member_id
+        await until(lambda: newcomer in cluster.leader.server.node.membership.voters, "the newcomer's vote")
+        await until(lambda: leads(cluster, newcomer), "the newcomer to lead")
+        await away.start()
+        await cluster.check_alike()
+
+    run_prepared(tmp_path, mutual(pki), scenario)
 
 
 def test_the_forged_stream_would_have_done_harm_with_a_members_certificate(tmp_path: Path) -> None:
