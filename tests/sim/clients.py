@@ -19,14 +19,14 @@ OK, REFUSED, UNKNOWN, NOT_DONE = "ok", "refused", "unknown", "not done"
 
 
 class Operation:
-    """`asked` and `told` number moments (`told` is None for ever if nobody knows what became of it); `index` is the store
-    index of the answer, `floor` the highest one acknowledged to anybody when this was asked; `before` is the value that the
-    answer says was there."""
+    """`asked` and `told` number moments (`told` is None for ever if nobody knows what became of it); `index` is the
+    store index of the answer, `floor` the highest one acknowledged to anybody when this was asked; `before` is the
+    value that the answer says was there."""
 
     __slots__ = (
-        "asked", "asked_ns", "before", "client", "code", "floor", "index", "key", "kind", "member", "outcome", "prev", "told",
-        "ttl_ns", "value",
-    )  # fmt: skip
+        *("asked", "asked_ns", "before", "client", "code", "floor", "index"),
+        *("key", "kind", "member", "outcome", "prev", "told", "ttl_ns", "value"),
+    )
 
     def __init__(self, client: int, member: SimMember, kind: str, key: str, value: str, prev: str, ttl_ns: int) -> None:
         self.client = client

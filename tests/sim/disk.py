@@ -1,10 +1,9 @@
 """A member's disk in memory, as bad as real ones are allowed to be (`cluster.disk.Disk`).
 
-A file has a cached content, which the process reads, and a durable one, which the next power-on finds. What lies between
-is decided by the seed, sector by sector: kept, lost, torn at 512 bytes, out of order. Names are a journal of their own:
-a power cut keeps a prefix of what was not synced. After a failed fsync the pages are clean and gone: the cache shows
-what the disk never got (ATC'20). A crash can be put before any call.
-"""
+A file has a cached content, which the process reads, and a durable one, which the next power-on finds. What lies
+between is decided by the seed, sector by sector: kept, lost, torn at 512 bytes, out of order. Names are a journal of
+their own: a power cut keeps a prefix of what was not synced. After a failed fsync the pages are clean and gone: the
+cache shows what the disk never got (ATC'20). A crash can be put before any call."""
 
 from __future__ import annotations
 

@@ -40,7 +40,8 @@ class DurableLog:
         self._chain = 0
 
     def advance(self) -> list[tuple[Entry, int | None]]:
-        """Reads on; returns the entries that have become durable, each with the term of the one before, if it is known."""
+        """Reads on; returns the entries that have become durable, each with the term of the one before, if it is
+        known."""
         entries: list[tuple[Entry, int | None]] = []
         while True:
             save = self._next_save()

@@ -1,4 +1,5 @@
-"""Everything heals, and then there must be a leader, progress at every member, and one state: liveness, within a bound."""
+"""Everything heals, and then there must be a leader, progress at every member, and one state: liveness, within a
+bound."""
 
 from __future__ import annotations
 
@@ -125,8 +126,8 @@ class Healing:
 
     def _why(self) -> str:
         states = [
-            f"{member}: {member.state} term {member.raw.term} lead {self._short(member.raw.lead)} role {member.raw.role} "
-            f"commit {member.raw.commit} applied {member.applier.applied_index}"
+            f"{member}: {member.state} term {member.raw.term} role {member.raw.role} "
+            f"lead {self._short(member.raw.lead)} commit {member.raw.commit} applied {member.applier.applied_index}"
             if member.state == RUNNING
             else f"{member}: {member.state}"
             for member in self._world.members.values()

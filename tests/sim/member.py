@@ -1,11 +1,11 @@
 """One member: the production parts joined as `etcdpy.server` joins them, over a simulated disk, network and clock.
 
-Its work is a coroutine that waits only for the disk. It is driven by `send(None)`, so the member can be stopped, cut off
-from power or paused at every await, and, by the disk, at every call within.
-"""
+Its work is a coroutine that waits only for the disk. It is driven by `send(None)`, so the member can be stopped, cut
+off from power or paused at every await, and, by the disk, at every call within."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -32,7 +32,6 @@ from etcdpy.expiry import Expiry
 from etcdpy.service import Service
 from etcdpy.state_machine import EtcdStateMachine
 from etcdpy.store.store import Store
-from raft.config import Config as RaftConfig
 from raft.messages import ConfChange, ConfState, Entry, Message, Role, Snapshot
 from raft.rawnode import RawNode
 
@@ -321,10 +320,8 @@ class SimMember:
         self.transport.cut()
         work, self._work = self._work, None
         if work is not None:
-            try:
+            with contextlib.suppress(ValueError):  # it dies within its own work, which unwinds by itself
                 work.close()
-            except ValueError:
-                pass  # it dies within its own work, which unwinds by itself
         self.world.died(self)
 
     # Work.

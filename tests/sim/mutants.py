@@ -100,12 +100,12 @@ def votes_for_everybody(put: Put) -> None:
     put(step.candidate, "handle_vote_request", forget_first)
 
 
-@_mutant("logs are compared by length alone (openraft a48a3282)")
+@_mutant("logs are compared by length alone (openraft a48a3282)", seeds=500)
 def longer_log_wins(put: Put) -> None:
     put(log.Log, "is_up_to_date", lambda self, index, term: index >= self.last_index)
 
 
-@_mutant("messages of an old term are taken for new (etcd raft 6618455)")
+@_mutant("messages of an old term are taken for new (etcd raft 6618455)", seeds=500)
 def old_terms_count(put: Put) -> None:
     enter = step._enter_term
 
@@ -168,7 +168,7 @@ def late_append_truncates(put: Put) -> None:
     put(log.Log, "_from_conflict", lambda self, entries: entries)
 
 
-@_mutant("a minority commits in clusters of even size (openraft d60f1e85)")
+@_mutant("a minority commits in clusters of even size (openraft d60f1e85)", seeds=500)
 def even_sizes_commit_early(put: Put) -> None:
     def committed_index(matches: list[int]) -> int:
         matches.sort()

@@ -1,8 +1,7 @@
 """The network between members: messages are lost, late, doubled and out of order; links go down, each way for itself.
 
-A snapshot travels as in production: its file's bytes arrive on the other disk, are checked there, and only then does the
-message reach the node. The sender hears of its fate, or of another one.
-"""
+A snapshot travels as in production: its file's bytes arrive on the other disk, are checked there, and only then does
+the message reach the node. The sender hears of its fate, or of another one."""
 
 from __future__ import annotations
 
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
 
 SNAP = MessageType.SNAP
 PROP = MessageType.PROP
-"""Forwarded proposals are the one message that raft may not get twice; the transport's streams never repeat anything."""
+"""Forwarded proposals are the one message that raft may not get twice; the transport's streams never repeat
+anything."""
 
 MILLISECOND = 1_000_000
 
@@ -108,7 +108,8 @@ class Network:
         return True
 
     def dial(self, member: SimMember) -> None:
-        """Its streams are dialled again and again; a member that was removed hears so even when it has nothing to say."""
+        """Its streams are dialled again and again; a member that was removed hears so even when it has nothing to
+        say."""
         for peer in sorted(member.transport.peers):
             to = self.reached(member.id, peer)
             if to is not None and to.paused_until <= self._world.now and member.id in to.transport.removed:

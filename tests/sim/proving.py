@@ -1,5 +1,5 @@
-"""`python -m tests.sim.proving`: plants each mutant, says with which seed and by which invariant it is caught, and writes the
-table of `docs/simulation.md`."""
+"""`python -m tests.sim.proving`: plants each mutant, says with which seed and by which invariant it is caught, and
+writes the table of `docs/simulation.md`."""
 
 from __future__ import annotations
 

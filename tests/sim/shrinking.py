@@ -1,4 +1,5 @@
-"""Makes a failing schedule short: faults are left out, in ever smaller groups, as long as the same promise still breaks."""
+"""Makes a failing schedule short: faults are left out, in ever smaller groups, as long as the same promise still
+breaks."""
 
 from __future__ import annotations
 

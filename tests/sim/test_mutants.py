@@ -1,5 +1,5 @@
-"""The simulator finds bugs: those that Raft stores have had, put back one at a time. Here the ones that show soon; all of them
-by `make sim-mutants`, which keeps the table in `docs/simulation.md`."""
+"""The simulator finds bugs: those that Raft stores have had, put back one at a time. Here the ones that show soon;
+all of them by `make sim-mutants`, which keeps the table in `docs/simulation.md`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """The world of one seed: true time, what happens next, and who is in it.
 
-One heap of events decides the order of everything; an event is a step. Nothing here waits, looks at a real clock or draws
-from a random number generator that the seed did not make. The network, each disk, each client, each member's raft and
-each fault have a stream of random numbers of their own.
-"""
+One heap of events decides the order of everything; an event is a step. Nothing here waits, looks at a real clock or
+draws from a random number generator that the seed did not make. The network, each disk, each client, each member's
+raft and each fault have a stream of random numbers of their own."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Equal states (Raft paper, section 2: replicated state machines): the same store index is the same event on every member, and
-at the same applied index the whole state is the same, byte for byte by its hash. A snapshot is the state at its index."""
+"""Equal states (Raft paper, section 2: replicated state machines): the same store index is the same event on every
+member, and at the same applied index the whole state is the same, byte for byte by its hash. A snapshot is the state
+at its index."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from cluster.state_machine import Position
 from etcdpy.store import snapshot as store_snapshot
 from raft.messages import Snapshot
 
-HASH_EVERY = 64
+HASH_EVERY = 16
 """Every so many raft indexes, each member's whole state is hashed."""
 
 

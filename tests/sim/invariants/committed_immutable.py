@@ -1,5 +1,5 @@
-"""Committed entries are for ever (Raft paper, sections 5.3 and 5.4): whatever any member holds for committed at an index is
-what every member holds for committed there, at all times."""
+"""Committed entries are for ever (Raft paper, sections 5.3 and 5.4): whatever any member holds for committed at an
+index is what every member holds for committed there, at all times."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Leader Completeness (Raft paper, section 5.4, figure 3): what is committed in a term is in the logs of the leaders of all
-later terms."""
+"""Leader Completeness (Raft paper, section 5.4, figure 3): what is committed in a term is in the logs of the leaders
+of all later terms."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Linearizability (Herlihy and Wing 1990; Raft paper, section 8): each answered operation took effect at one moment between
-asking and being told. Checked by values alone, key by key, as the order of the log is not to be trusted."""
+"""Linearizability (Herlihy and Wing 1990; Raft paper, section 8): each answered operation took effect at one moment
+between asking and being told. Checked by values alone, key by key, as the order of the log is not to be trusted."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Linearizability:
 
 
 def _operation(told: Any) -> Operation | None:
-    """A write that was answered is a swap, as the answer shows the value before; a refusal is a read, as it shows the value
-    that was there."""
+    """A write that was answered is a swap, as the answer shows the value before; a refusal is a read, as it shows the
+    value that was there."""
     after = told.value if told.kind in ("set", "swap") else None
     if told.outcome == "ok" and told.kind in WRITES:
         return Operation(told.key, Kind.SWAP, after, told.asked, told.told, told.before)

@@ -1,5 +1,5 @@
-"""Terms and commit indexes never go back (Raft paper, section 5.1, figure 2, "persistent state"): not in memory, not on disk,
-and not over a crash: a member comes back with at least what was sure to be on its disk."""
+"""Terms and commit indexes never go back (Raft paper, section 5.1, figure 2, "persistent state"): not in memory, not
+on disk, and not over a crash: a member comes back with at least what was sure to be on its disk."""
 
 from __future__ import annotations
 

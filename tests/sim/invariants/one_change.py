@@ -1,7 +1,7 @@
-"""One configuration change at a time (thesis, section 4.1; Ongaro, raft-dev, July 2015): a leader appends a membership change
-only when every earlier one is committed and it has itself committed an entry of its term. Each configuration differs from
-the one before by one voter, and all members go through the same ones; the paper's majorities (section 6) overlap only then.
-A removed member never comes back."""
+"""One configuration change at a time (thesis, section 4.1; Ongaro, raft-dev, July 2015): a leader appends a
+membership change only when every earlier one is committed and it has itself committed an entry of its term. Each
+configuration differs from the one before by one voter, and all members go through the same ones; the paper's
+majorities (section 6) overlap only then. A removed member never comes back."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Promises are kept (Raft paper, section 5.1, figure 2: "updated on stable storage before responding to RPCs"): when a message
-leaves, what it says about the sender's disk is on that disk: its term, its vote, the entries that it acknowledges. And
-one member gives one vote in a term (section 5.2), over all its lives."""
+"""Promises are kept (Raft paper, section 5.1, figure 2: "updated on stable storage before responding to RPCs"): when
+a message leaves, what it says about the sender's disk is on that disk: its term, its vote, the entries that it
+acknowledges. And one member gives one vote in a term (section 5.2), over all its lives."""
 
 from __future__ import annotations
 

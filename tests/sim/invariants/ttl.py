@@ -1,6 +1,7 @@
-"""TTLs are never early (etcd's documentation: a TTL is a lower bound), whatever happens to leaders, members and clocks: no key
-expires before its TTL has passed, in true time since its last renewal was asked for. Only a majority that has forgotten the
-time asks wall clocks again, and then nothing can be promised. In the end, with a leader, nothing stays overdue."""
+"""TTLs are never early (etcd's documentation: a TTL is a lower bound), whatever happens to leaders, members and
+clocks: no key expires before its TTL has passed, in true time since its last renewal was asked for. Only a majority
+that has forgotten the time asks wall clocks again, and then nothing can be promised. In the end, with a leader,
+nothing stays overdue."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The watch contract (etcd's documentation of v2, "Waiting for a change"): a watcher gets each event on its path once, in order,
-without a gap; after a break it goes on at the next index, at any member, or is told that the history is gone (401)."""
+"""The watch contract (etcd's documentation of v2, "Waiting for a change"): a watcher gets each event on its path
+once, in order, without a gap; after a break it goes on at the next index, at any member, or is told that the history
+is gone (401)."""
 
 from __future__ import annotations
 
