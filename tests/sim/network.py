@@ -31,7 +31,7 @@ class Network:
         plan = world.plan
         self._world = world
         self._random = Random(f"{world.seed}/network")
-        self._sending: set[tuple[int, int]] = set()
+        self._sending: set[tuple[int, int, int]] = set()
         self.cut: dict[tuple[int, int], int] = {}
         self.loss = plan.loss
         self.duplication = plan.duplication
@@ -119,7 +119,7 @@ class Network:
 
     def _send_snapshot(self, sender: SimMember, message: Message) -> None:
         """One at a time for each member; while one is under way its fate answers for a second one too."""
-        way = (sender.id, message.to)
+        way = (sender.id, sender.life, message.to)  # another life of it knows nothing of this one's
         if way in self._sending:
             return
         self._sending.add(way)
@@ -128,7 +128,7 @@ class Network:
         self._world.after(delay, "snapshot", None, self._snapshot_arrives, sender, message, sender.life)
 
     def _snapshot_arrives(self, sender: SimMember, message: Message, life: int) -> None:
-        self._sending.discard((sender.id, message.to))
+        self._sending.discard((sender.id, life, message.to))
         if sender.life != life or sender.state != RUNNING:
             return
         to = self.reached(sender.id, message.to)

@@ -12,16 +12,15 @@ ROOM_STEP_BYTES = 4096
 
 def make_small() -> None:
     segment.ROOM_STEP_BYTES = ROOM_STEP_BYTES
-    segment._ZEROS = bytes(ROOM_STEP_BYTES)
     wal.ROOM_AHEAD_BYTES = 2 * ROOM_STEP_BYTES
 
 
 @contextmanager
 def small() -> Iterator[None]:
     """For tests, which share their process with others."""
-    usual = segment.ROOM_STEP_BYTES, segment._ZEROS, wal.ROOM_AHEAD_BYTES
+    usual = segment.ROOM_STEP_BYTES, wal.ROOM_AHEAD_BYTES
     make_small()
     try:
         yield
     finally:
-        segment.ROOM_STEP_BYTES, segment._ZEROS, wal.ROOM_AHEAD_BYTES = usual
+        segment.ROOM_STEP_BYTES, wal.ROOM_AHEAD_BYTES = usual
