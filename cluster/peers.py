@@ -19,8 +19,9 @@ class PeersPort(Protocol):
 def sync_peers(transport: PeersPort, membership: Membership) -> None:
     """Makes the transport follow the membership.
 
-    Only who was removed is told so. A peer that the membership lacks stays: this member may be behind. One that joins knows
-    the members of now, then takes in a snapshot that is older than some of them, perhaps than the very leader that sent it.
+    Only who was removed is told so. A peer that the membership lacks stays: this member may be behind. One that joins
+    knows the members of now, then takes in a snapshot that is older than some of them, perhaps than the very leader
+    that sent it.
     """
     for member_id in membership.removed:
         transport.remove_peer(member_id)

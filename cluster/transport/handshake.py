@@ -57,8 +57,8 @@ def judge(
     headers: Mapping[str, str], identity: Identity, known: Collection[int], removed: Collection[int]
 ) -> int | Refusal:
     """The id of the member that calls, or why it is refused. The cluster id comes first, so only a member of this very
-    cluster can ever hear that it was removed. A stranger that says where it is reached may be a member that joined while
-    we were away, perhaps the very leader that can tell us so; one that does not is refused."""
+    cluster can ever hear that it was removed. A stranger that says where it is reached may be a member that joined
+    while we were away, perhaps the very leader that can tell us so; one that does not is refused."""
     try:
         cluster_id, sender, to = (_id(headers[name]) for name in ("X-Etcd-Cluster-ID", "X-Server-From", "X-Raft-To"))
         protocol = headers["X-Raft-Protocol"]
