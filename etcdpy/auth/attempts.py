@@ -1,6 +1,7 @@
 """How many wrong passwords somebody may try: a bucket for each user from each address, and one for each address.
 
-A bucket holds `burst` attempts and fills again at `per_second`. What is asked again and again is not wrong twice (see
+A bucket holds `burst` attempts and fills again at `per_second`. An attempt is taken before it is made, so that many at
+once are no way around, and given back if it was right. What is asked again and again is not wrong twice (see
 `verifier`), so honest clients with an old password do not get here. Nobody can lock a user out from elsewhere.
 """
 
@@ -8,9 +9,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 MAX_BUCKETS = 4096
+
+_Key: TypeAlias = tuple[str, str | None]
 
 
 class Rate(NamedTuple):
@@ -18,8 +21,8 @@ class Rate(NamedTuple):
     per_second: float
 
 
-PER_USER_AND_ADDRESS = Rate(10, 1)
-PER_ADDRESS = Rate(40, 4)
+PER_USER_AND_ADDRESS = Rate(20, 10)
+PER_ADDRESS = Rate(40, 20)
 
 
 class Attempts:
@@ -27,23 +30,36 @@ class Attempts:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._buckets: OrderedDict[tuple[str, str | None], tuple[float, float]] = OrderedDict()
+        self._tokens: OrderedDict[_Key, tuple[float, float]] = OrderedDict()
 
-    def allow(self, user: str, address: str) -> bool:
-        """Whether one more may be tried now."""
-        return self._left((address, user), PER_USER_AND_ADDRESS) >= 1 and self._left((address, None), PER_ADDRESS) >= 1
+    def take(self, user: str, address: str) -> bool:
+        """Whether one more may be made now; it then counts."""
+        buckets = _buckets(user, address)
+        if any(self._left(key, rate) < 1 for key, rate in buckets):
+            return False
+        for key, rate in buckets:
+            self._add(key, rate, -1)
+        return True
 
-    def failed(self, user: str, address: str) -> None:
-        """One was wrong."""
-        self._take((address, user), PER_USER_AND_ADDRESS)
-        self._take((address, None), PER_ADDRESS)
+    def give_back(self, user: str, address: str) -> None:
+        """It was right."""
+        for key, rate in _buckets(user, address):
+            self._add(key, rate, 1)
 
-    def _left(self, key: tuple[str, str | None], rate: Rate) -> float:
-        tokens, at = self._buckets.get(key, (rate.burst, 0.0))
+    def seconds_until(self, user: str, address: str) -> float:
+        """How long until one may be made, if nobody else makes one."""
+        return max((1 - self._left(key, rate)) / rate.per_second for key, rate in _buckets(user, address))
+
+    def _left(self, key: _Key, rate: Rate) -> float:
+        tokens, at = self._tokens.get(key, (rate.burst, 0.0))
         return min(rate.burst, tokens + (self._clock() - at) * rate.per_second)
 
-    def _take(self, key: tuple[str, str | None], rate: Rate) -> None:
-        self._buckets[key] = self._left(key, rate) - 1, self._clock()
-        self._buckets.move_to_end(key)
-        if len(self._buckets) > MAX_BUCKETS:
-            self._buckets.popitem(last=False)
+    def _add(self, key: _Key, rate: Rate, tokens: int) -> None:
+        self._tokens[key] = min(rate.burst, self._left(key, rate) + tokens), self._clock()
+        self._tokens.move_to_end(key)
+        if len(self._tokens) > MAX_BUCKETS:
+            self._tokens.popitem(last=False)
+
+
+def _buckets(user: str, address: str) -> tuple[tuple[_Key, Rate], ...]:
+    return ((address, user), PER_USER_AND_ADDRESS), ((address, None), PER_ADDRESS)

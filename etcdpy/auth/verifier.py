@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -46,10 +46,18 @@ class _Verdict(NamedTuple):
 
 
 class Verifier:
-    def __init__(self, state: AuthState, passwords: Passwords, attempts: Attempts) -> None:
+    def __init__(
+        self,
+        state: AuthState,
+        passwords: Passwords,
+        attempts: Attempts,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._state = state
         self._passwords = passwords
         self._attempts = attempts
+        self._sleep = sleep
+        self._held_up: set[tuple[str, str]] = set()
         self._key = secrets.token_bytes(32)
         self._verdicts: dict[bytes, _Verdict] = {}
         self._checking: dict[bytes, list[Told]] = {}
@@ -88,9 +96,6 @@ class Verifier:
             told(None)
         elif digest in self._checking:
             self._checking[digest].append(told)
-        elif not self._attempts.allow(login.user, credentials.address):
-            log.warning("too many wrong passwords", extra={"fields": {"address": credentials.address}})
-            told(None)
         else:
             self._checking[digest] = [told]
             task = asyncio.get_running_loop().create_task(self._check(digest, login, credentials.address))
@@ -100,19 +105,36 @@ class Verifier:
     async def _check(self, digest: bytes, login: Login, address: str) -> None:
         user: str | None = None
         try:
-            user = await self._compare(digest, login, address)
+            if await self._may_try(login.user, address):
+                user = await self._compare(digest, login, address)
+            else:
+                log.warning("too many wrong passwords", extra={"fields": {"address": address}})
         except Busy:
             log.warning("too many logins wait", extra={"fields": {"address": address}})
         finally:
             for told in self._checking.pop(digest):
                 told(user)
 
+    async def _may_try(self, user: str, address: str) -> bool:
+        """Where too many were wrong, one waits until another may be tried, and the others are refused at once."""
+        attempts, who = self._attempts, (user, address)
+        if attempts.take(user, address):
+            return True
+        if who in self._held_up:
+            return False
+        self._held_up.add(who)
+        try:
+            await self._sleep(attempts.seconds_until(user, address))
+        finally:
+            self._held_up.discard(who)
+        return attempts.take(user, address)
+
     async def _compare(self, digest: bytes, login: Login, address: str) -> str | None:
         password_hash = self._current_hash(login.user)
         is_right = await self._passwords.is_right(login.password, password_hash)
         self._remember(digest, _Verdict(login.user, password_hash, is_right))
-        if not is_right:
-            self._attempts.failed(login.user, address)
+        if is_right:
+            self._attempts.give_back(login.user, address)
         return login.user if is_right and password_hash == self._current_hash(login.user) else None
 
     def _remember(self, digest: bytes, verdict: _Verdict) -> None:

@@ -36,7 +36,16 @@ class Bench:
         self.state = AuthState(lambda: None)
         self.put_user("alice", HASH)
         self.passwords = CountingPasswords()
-        self.verifier = Verifier(self.state, self.passwords, Attempts(lambda: self.now))
+        self.attempts = Attempts(lambda: self.now)
+        self.slept: list[float] = []
+        self.time_passes = False
+        self.verifier = Verifier(self.state, self.passwords, self.attempts, self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+        if self.time_passes:
+            self.now += seconds
 
     def put_user(self, name: str, password_hash: str) -> None:
         self.state.put_user(name, password_hash, None, None, None, True)
@@ -120,9 +129,30 @@ def test_guessing_is_slowed_for_a_user_from_an_address_and_nobody_else() -> None
         assert await bench.ask("alice", "right") is None, "a guess that is right is a guess"
         assert await bench.ask("alice", "right", "2.2.2.2") == "alice"
         assert await bench.ask("alice", "right") == "alice", "what is known needs no look"
-        bench.now += 1 / PER_USER_AND_ADDRESS.per_second
-        await bench.ask("alice", "wrong!")
+        bench.time_passes = True
+        assert await bench.ask("alice", "wrong!") is None
         assert bench.passwords.checks[-1][0] == b"wrong!"
+        assert bench.slept[-1] == 1 / PER_USER_AND_ADDRESS.per_second
+
+    run(scenario)
+
+
+def test_many_guesses_at_once_are_no_way_around() -> None:
+    async def scenario(bench: Bench) -> None:
+        guesses = [bench.ask("alice", f"wrong{number}") for number in range(60)]
+        assert set(await asyncio.gather(*guesses)) == {None}
+        assert len(bench.passwords.checks) == PER_USER_AND_ADDRESS.burst
+        assert len(bench.slept) == 1, "one waits, the others do not"
+
+    run(scenario)
+
+
+def test_what_is_right_costs_no_attempt() -> None:
+    async def scenario(bench: Bench) -> None:
+        for number in range(60):
+            bench.put_user(f"u{number}", HASH)
+            assert await bench.ask(f"u{number}", "right") == f"u{number}"
+        assert bench.slept == []
 
     run(scenario)
 
@@ -143,8 +173,8 @@ def test_the_memory_is_bounded() -> None:
         assert len(bench.verifier._verdicts) == MAX_REMEMBERED
         attempts = Attempts(lambda: 0.0)
         for number in range(MAX_BUCKETS):
-            attempts.failed("u", str(number))
-        assert len(attempts._buckets) == MAX_BUCKETS
+            assert attempts.take("u", str(number))
+        assert len(attempts._tokens) == MAX_BUCKETS
 
     run(scenario)
 

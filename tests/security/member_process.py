@@ -53,17 +53,17 @@ class Member:
             raise
         return connection
 
-    def raw(self, data: bytes, *, peer: bool = False) -> bytes:
+    def raw(self, data: bytes, *, peer: bool = False, silence_seconds: float = 1.0) -> bytes:
         """All that comes back to these bytes until the server closes, or is silent for a moment."""
         with self.connect(peer=peer) as connection:
             with contextlib.suppress(ConnectionError):  # it may refuse before it has read all
                 connection.sendall(data)
-            return received(connection)
+            return received(connection, silence_seconds)
 
     def ask(self, method: str, target: str, body: str = "", headers: str = "", user: str = "") -> tuple[int, bytes]:
         """Status and body of one plain request."""
         data = request(method, target, body, headers + (authorization(user) if user else ""), "close")
-        answer = self.raw(data)
+        answer = self.raw(data, silence_seconds=DEADLINE_SECONDS)
         return status_of(answer), body_of(answer)
 
     def json(self, method: str, target: str, value: Any = None, user: str = "") -> Any:
@@ -200,7 +200,7 @@ def _wait_until_ready(member: Member) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
         with contextlib.suppress(OSError, AssertionError):
-            if member.ask("GET", "/v2/members/leader")[0] == 200:
+            if b'"clientURLs":["' in member.ask("GET", "/v2/members/leader")[1]:  # it has told its name, too
                 return
         assert member.process.poll() is None, member.log
         assert time.monotonic() < deadline, member.log
