@@ -14,6 +14,7 @@ members' clocks may differ.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 
 import msgpack
@@ -22,6 +23,7 @@ from cluster.disk import Disk, opened
 
 _VERSION = 1
 _MAX_BYTES = 64
+_CLOSE_ENOUGH_NS = 100_000_000
 
 
 class ClusterClock:
@@ -72,12 +74,13 @@ class ClusterClock:
 
 
 class ClockFile:
-    """Keeps one number in a file: msgpack `[version, ahead_of_wall_ns]`. It is a help and no promise: not synced, and
-    a file that cannot be read counts as 0."""
+    """Keeps one number in a file, durably: msgpack `[version, ahead_of_wall_ns]`. A file that cannot be read counts as
+    0."""
 
     def __init__(self, disk: Disk, path: str) -> None:
         self._disk = disk
         self._path = path
+        self._saved_ns: int | None = None
 
     def load(self) -> int:
         try:
@@ -87,6 +90,10 @@ class ClockFile:
         except (OSError, ValueError, TypeError):
             return 0
 
+    def is_due(self, ahead_of_wall_ns: int) -> bool:
+        """Whether what was saved last would be a mistake at the next start: a leader was heard, or a clock was set."""
+        return self._saved_ns is None or abs(ahead_of_wall_ns - self._saved_ns) > _CLOSE_ENOUGH_NS
+
     def save(self, ahead_of_wall_ns: int) -> None:
         """Blocks. A disk that is full or broken is for others to complain of."""
         temporary = f"{self._path}.tmp"
@@ -94,6 +101,9 @@ class ClockFile:
             handle = self._disk.create(temporary)
             try:
                 self._disk.pwrite(handle, msgpack.packb([_VERSION, ahead_of_wall_ns]), 0)
+                self._disk.fdatasync(handle)
             finally:
                 self._disk.close(handle)
             self._disk.rename(temporary, self._path)
+            self._disk.fsync_dir(os.path.dirname(self._path))
+            self._saved_ns = ahead_of_wall_ns

@@ -71,7 +71,6 @@ log = logging.getLogger(__name__)
 REQUEST_GRACE_SECONDS = 5.0
 DISK_FULL_PAUSE_SECONDS = 0.5
 HAND_OVER_SECONDS = 1.0
-CLOCK_SAVED_SECONDS = 10.0
 LAST_SAVE_SECONDS = 5.0
 PUBLISH_RETRY_SECONDS = 1.0
 LISTEN_BACKLOG = 1024
@@ -271,7 +270,6 @@ class Server:
 
     async def _tick_forever(self) -> None:
         collector = Collector(time.monotonic)
-        clock_saved = 0.0
         while True:
             await asyncio.sleep(self._config.heartbeat_interval_ms / 1000)
             self.node.tick()
@@ -280,8 +278,7 @@ class Server:
             self._promotion.check()
             self._storage.probe()
             collector.check()
-            if time.monotonic() - clock_saved > CLOCK_SAVED_SECONDS:
-                clock_saved = time.monotonic()
+            if self._clock_file.is_due(self._clock.ahead_of_wall_ns):
                 self._save_clock()
 
     def _save_clock(self) -> None:

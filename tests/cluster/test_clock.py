@@ -74,6 +74,15 @@ def test_the_file_gives_back_what_was_saved_last(tmp_path: Path) -> None:
     assert ClockFile(RealDisk(), str(tmp_path / "clock")).load() == 123
 
 
+def test_the_file_is_due_until_saved_and_when_the_clocks_part(tmp_path: Path) -> None:
+    file = ClockFile(RealDisk(), str(tmp_path / "clock"))
+    assert file.is_due(0)
+    file.save(0)
+    assert not file.is_due(1_000_000)
+    assert file.is_due(1_000_000_000)
+    assert file.is_due(-1_000_000_000)
+
+
 def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
     for content in (b"", b"\xc1", b"\x92\x01", b"\x92\x02\x05", b"\x92\x01\xa1x"):
         (tmp_path / "clock").write_bytes(content)
