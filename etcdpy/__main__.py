@@ -62,9 +62,6 @@ def _run(config: Config) -> int:
     except (OSError, StorageFailed, DiskFull, DataCorrupt) as error:
         log.critical("member stopped", extra={"fields": {"reason": str(error)}})
         return FAILED
-    except Exception:  # a mistake of ours: the member must not go on, and its operator is to hear why
-        log.critical("member stopped by an unexpected error", exc_info=True)
-        return FAILED
 
 
 def _has_begun(config: Config) -> bool:
