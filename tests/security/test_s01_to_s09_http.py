@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from member_process import Member, answers_in, is_closed, received, request, status_of
+from member_process import Member, answers_in, is_closed, received, request, running, status_of
 
 GET = b"GET /v2/keys/x HTTP/1.1\r\nHost: a\r\n"
 PUT = b"PUT /v2/keys/smuggle HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
@@ -19,7 +20,13 @@ def seconds_of_a_get(member: Member) -> float:
     return time.monotonic() - begun
 
 
-def test_s01_and_s02_who_is_slow_is_cut_off_while_others_are_served(member: Member) -> None:
+def test_s01_and_s02_who_is_slow_is_cut_off_while_others_are_served() -> None:
+    """On both lanes at the same time, because it takes its time."""
+    with running("--fast-lane=on") as fast, running("--fast-lane=off") as slow, ThreadPoolExecutor(2) as pool:
+        list(pool.map(attack_slowly, (fast, slow)))
+
+
+def attack_slowly(member: Member) -> None:
     """Heads that stop or trickle, bodies that do, and clients that read nothing: gone after ten seconds, and held in
     little memory meanwhile."""
     assert member.ask("PUT", "/v2/keys/big/a", f"value={'v' * 500_000}")[0] in (200, 201)
