@@ -87,8 +87,8 @@ async def serve(config: Config) -> int:
         if config.force_new_cluster:
             await be_alone(config, directory)
         server = Server(config, directory)
-        await server.start()
         try:
+            await server.start()
             return await server.run_until_told()
         finally:
             await server.stop()

@@ -80,7 +80,11 @@ class MemberProcess:
         try:
             await begin(self.config, directory)
             server = Server(self.config, directory)
-            await server.start()
+            try:
+                await server.start()
+            except BaseException:
+                await server.stop()
+                raise
         except BaseException:
             directory.close()
             raise

@@ -118,6 +118,21 @@ def test_writes_begun_without_a_leader_are_acknowledged_once_there_is_one(tmp_pa
     run(tmp_path, scenario)
 
 
+def test_a_member_whose_address_is_taken_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        member, other = cluster.followers[0], cluster.leader
+        await member.stop()
+        right = member.config
+        member.config = replace(right, listen_client_urls=other.config.listen_client_urls)
+        for _ in range(3):
+            with pytest.raises(OSError, match="in use"):
+                await member.start()
+        member.config = right
+        await member.start()
+
+    run(tmp_path, scenario)
+
+
 GARBAGE = [
     b"",
     b"\r\n\r\n",
