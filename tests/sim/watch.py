@@ -28,14 +28,15 @@ class Violation(Exception):
 class Watch:
     """Hands each thing that happens to the invariants that look at it.
 
-    `committed` has the term of each index that any member holds for committed; `canonical` what each store index
-    stands for; `acknowledged` is the highest store index that any client was told. `time_lost_at` is the last moment
-    at which a majority of the voters did not know the cluster's time."""
+    `committed` has the term of each index that any member holds for committed, `committed_in` the term in which that
+    was; `canonical` what each store index stands for; `acknowledged` is the highest store index that any client was
+    told. `time_lost_at` is the last moment at which a majority of the voters did not know the cluster's time."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.violation: Violation | None = None
         self.committed: dict[int, int] = {}
+        self.committed_in: dict[int, int] = {}
         self.acknowledged = 0
         self.time_lost_at = 0
         self.refusals = 0

@@ -25,4 +25,5 @@ class CommittedImmutable:
             if term is None or committed.setdefault(index, term) != term:
                 text = f"{member} committed {index} of term {term}, and {committed.get(index)} was committed there"
                 self._watch.world.fail("committed immutable", text)
+            self._watch.committed_in.setdefault(index, raft.term)
         self._seen[member] = (member.life, commit)

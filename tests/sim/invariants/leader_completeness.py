@@ -20,7 +20,8 @@ class LeaderCompleteness:
             return
         self._checked.add(raft.term)
         log = raft.log
-        for index, term in self._watch.committed.items():
-            if index >= log.first_index and term < raft.term and log.term(index) != term:
-                text = f"{member} leads in term {raft.term} without the committed entry {index} of term {term}"
+        for index, committed_in in self._watch.committed_in.items():
+            term = self._watch.committed[index]
+            if index >= log.first_index and committed_in < raft.term and log.term(index) != term:
+                text = f"{member} leads in term {raft.term} without {index} of term {term}, committed in {committed_in}"
                 self._watch.world.fail("leader completeness", text)
