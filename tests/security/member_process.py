@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import re
 import socket
 import subprocess
@@ -41,6 +42,11 @@ class Member:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) << 10  # type: ignore[index]
 
+    @property
+    def open_files(self) -> int:
+        """Connections included."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def connect(self, *, peer: bool = False, receive_buffer: int = 0) -> socket.socket:
         connection = socket.socket()
         if receive_buffer:
@@ -53,7 +59,7 @@ class Member:
             raise
         return connection
 
-    def raw(self, data: bytes, *, peer: bool = False, silence_seconds: float = 1.0) -> bytes:
+    def raw(self, data: bytes, *, peer: bool = False, silence_seconds: float = 0.5) -> bytes:
         """All that comes back to these bytes until the server closes, or is silent for a moment."""
         with self.connect(peer=peer) as connection:
             with contextlib.suppress(ConnectionError):  # it may refuse before it has read all
