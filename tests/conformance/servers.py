@@ -101,7 +101,8 @@ def _wait_until_ready(address: tuple[str, int], process: subprocess.Popen[bytes]
 def _is_ready(address: tuple[str, int]) -> bool:
     try:
         version = json.loads(get(address, "/version").body)
-        return version["etcdcluster"] != "not_decided" and get(address, "/v2/members/leader").status == "200 OK"
+        # Its name and URLs take an index when they are told; nobody may count before.
+        return version["etcdcluster"] != "not_decided" and b'"clientURLs":["' in get(address, "/v2/members/leader").body
     except (ConnectionError, Closed):
         return False
 

@@ -77,7 +77,7 @@ OPERATIONS = [
 
 @pytest.mark.parametrize(("method", "target", "body", "operation"), OPERATIONS)
 def test_operation(method, target, body, operation):
-    assert parse(method, target, body) [:2] == (operation, False)
+    assert parse(method, target, body)[:2] == (operation, False)
 
 
 @pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/json", "multipart/form-data", "a"])
