@@ -63,6 +63,8 @@ def main() -> None:
         made.start()
         write_everything(made[0])
         target.with_suffix(".json").write_text(json.dumps(state(made[0]), indent=1, ensure_ascii=False) + "\n")
+        snapshot_dir = made[0].data_dir / "member" / "snap"
+        eventually(lambda: not any(snapshot_dir.glob("*.tmp")), "end of the snapshot")
         made.kill()
         with tarfile.open(target.with_suffix(".tar.xz"), "w:xz") as archive:
             archive.add(made[0].data_dir / "member", "member")
