@@ -40,6 +40,7 @@ class Member:
     def __init__(self, name: str, directory: Path, peer_url: str, url: str, initial_cluster: str) -> None:
         self.name = name
         self.url = url
+        self.peer_url = peer_url
         self.data_dir = directory / name
         self.log_file = directory / f"{name}.log"
         self.variables: dict[str, str] = {}
