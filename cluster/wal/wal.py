@@ -207,6 +207,16 @@ class WAL:
         self._offset, self._chain = batch.end, batch.chain
         self._next_index, self._hard_state = batch.next_index, batch.hard_state
 
+    def sync(self) -> None:
+        """Makes durable what `write` wrote without sync. Blocks. Raises StorageFailed."""
+        self._check_usable()
+        try:
+            self._current.sync(self._offset)
+        except StorageFailed as failure:
+            self.failed = failure
+            raise
+        self._unsynced = False
+
     def _check_usable(self) -> None:
         if self.failed is not None:
             raise StorageFailed(self.failed.file, self.failed.offset, f"earlier: {self.failed.reason}")
