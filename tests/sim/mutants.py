@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from cluster import applier, clock, node, pending, reads, ready, snapshotter, storage
+from cluster import applier, clock, node, pending, reads, ready, snapshotter
 from cluster.disk import DiskFull
 from cluster.errors import TooManyRequests
 from cluster.wal import repair, segment, wal
@@ -105,48 +105,13 @@ def longer_log_wins(put: Put) -> None:
     put(log.Log, "is_up_to_date", lambda self, index, term: index >= self.last_index)
 
 
-@_mutant("messages of an old term are taken for new (etcd raft 6618455)", seeds=500)
-def old_terms_count(put: Put) -> None:
-    enter = step._enter_term
-
-    def enter_any(machine: Any, message: Any) -> bool:
-        return enter(machine, message) or message.term < machine.term
-
-    put(step, "_enter_term", enter_any)
-
-
 @_mutant("half is a majority (hashicorp/raft 163a55f)")
 def half_elects(put: Put) -> None:
     for module in (quorum, tracker):
         put(module, "majority", lambda voters: max(1, voters // 2))
 
 
-@_mutant("a transfer of leadership never times out (etcd raft 11417)", seeds=200)
-def transfer_never_ends(put: Put) -> None:
-    tick = leader.tick
-
-    def tick_on(machine: Any) -> None:
-        machine.transfer_elapsed = 0
-        tick(machine)
-
-    put(leader, "tick", tick_on)
-
-
 # Replication and commit.
-
-
-@_mutant("entries of older terms are committed by counting (paper, figure 8; async-raft 106)", seeds=500)
-def figure_8(put: Put) -> None:
-    commit = raft.Raft.maybe_commit
-
-    def commit_any(self: Any) -> bool:
-        start, self.term_start = self.term_start, 0
-        try:
-            return commit(self)
-        finally:
-            self.term_start = start
-
-    put(raft.Raft, "maybe_commit", commit_any)
 
 
 @_mutant("a follower commits what the leader has, not what it has itself (etcd raft b927fa8)")
@@ -166,23 +131,6 @@ def follower_commits_too_much(put: Put) -> None:
 @_mutant("a late append cuts off what follows it (hashicorp/raft 0f31a01)")
 def late_append_truncates(put: Put) -> None:
     put(log.Log, "_from_conflict", lambda self, entries: entries)
-
-
-@_mutant("a minority commits in clusters of even size (openraft d60f1e85)", seeds=500)
-def even_sizes_commit_early(put: Put) -> None:
-    def committed_index(matches: list[int]) -> int:
-        matches.sort()
-        return matches[len(matches) // 2] if matches else 0
-
-    put(tracker, "committed_index", committed_index)
-
-
-@_mutant("learners count for the commit (openraft d882e743)", seeds=200)
-def learners_count(put: Put) -> None:
-    def index(self: Any) -> int:
-        return int(quorum.committed_index([one.match for one in self.progress.values()]))
-
-    put(tracker.Tracker, "committed_index", index)
 
 
 @_mutant("a leader counts its own entry before it is on its disk (etcd 14370)")
@@ -241,16 +189,6 @@ def repeats_what_may_live(put: Put) -> None:
     put(pending.Pending, "take_dead", take)
 
 
-@_mutant("a proposal outlives the term that it was meant for", seeds=200)
-def forwards_across_terms(put: Put) -> None:
-    def step_forwarded(self: Any, message: Any) -> None:
-        if self.is_leader:
-            for entry in message.entries:
-                self._append_forwarded(entry)
-
-    put(node.ClusterNode, "_step_forwarded", step_forwarded)
-
-
 @_mutant("a write that may still commit is answered as not done (redisraft 23)")
 def unknown_is_called_failed(put: Put) -> None:
     put(node.ClusterNode, "_timeout", lambda self, begun: TooManyRequests())
@@ -273,14 +211,6 @@ def reads_are_not_confirmed(put: Put) -> None:
 @_mutant("reads before the first commit of the term (etcd 12680)", seeds=300)
 def reads_before_own_commit(put: Put) -> None:
     put(raft.Raft, "committed_in_term", property(lambda self: True))
-
-
-@_mutant("a read is confirmed by the answer to an old heartbeat (etcd raft 397)", seeds=300)
-def old_heartbeats_confirm(put: Put) -> None:
-    def confirm(self: Any, member: int, number: int) -> None:
-        self._confirmed[member] = self.number
-
-    put(read_only.ReadRounds, "confirm", confirm)
 
 
 @_mutant("a read is answered before its index is applied (etcd 13464)")
@@ -307,11 +237,6 @@ def changes_overlap(put: Put) -> None:
     put(leader, "_check_conf_change", lambda machine, entries: None)
 
 
-@_mutant("a removed leader leaves before others know (redisraft 3)", seeds=500)
-def removed_leader_leaves_early(put: Put) -> None:
-    put(tracker.Tracker, "known_committed_index", lambda self: 1 << 62)
-
-
 @_mutant("a snapshot brings no members (openraft dba24036)")
 def snapshot_without_members(put: Put) -> None:
     restore = applier.Applier.restore
@@ -328,17 +253,6 @@ def snapshot_without_members(put: Put) -> None:
 # Snapshots.
 
 
-@_mutant("a snapshot discards a longer log that agrees with it (etcd raft 80615be)", seeds=500)
-def snapshot_discards_the_tail(put: Put) -> None:
-    def maybe_restore(machine: Any, taken: Any) -> bool:
-        if taken.index <= machine.log.commit:
-            return False
-        machine.restore(taken)
-        return True
-
-    put(follower, "_maybe_restore", maybe_restore)
-
-
 @_mutant("an older snapshot is taken in (etcd 453133977)", seeds=200)
 def older_snapshots_count(put: Put) -> None:
     def maybe_restore(machine: Any, taken: Any) -> bool:
@@ -346,16 +260,6 @@ def older_snapshots_count(put: Put) -> None:
         return True
 
     put(follower, "_maybe_restore", maybe_restore)
-
-
-@_mutant("the log's mark comes before the snapshot's file (etcd 84f62f21e)", seeds=200)
-def mark_before_snapshot(put: Put) -> None:
-    def write(self: Any, batch: Any, installed: Any) -> None:
-        self._wal.write(batch)
-        if installed is not None:
-            self._snapshotter.accept(installed)
-
-    put(storage.DurableStorage, "_write", write)
 
 
 @_mutant("a snapshot gets its name before it is synced (etcd ab0ccdc4d)", seeds=100)

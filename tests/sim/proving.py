@@ -62,13 +62,15 @@ def _prepare() -> None:
 
 
 def table(caught: list[Caught]) -> str:
-    bugs = {mutant.name: mutant for mutant in MUTANTS}
-    rows = [
-        f"| `{one.mutant}` | {bugs[one.mutant].bug} | {one.seed} of {bugs[one.mutant].seeds} | {one.by} |"
-        for one in caught
-    ]
+    found = {one.mutant: one for one in caught}
+    rows = [_row(mutant, found[mutant.name]) for mutant in MUTANTS if mutant.name in found]
     head = ["| mutant | bug | caught with seed | by |", "|---|---|---|---|"]
     return "\n".join([*head, *rows]) + "\n"
+
+
+def _row(mutant: Mutant, caught: Caught) -> str:
+    seed = "none" if caught.seed is None else str(caught.seed)
+    return f"| `{mutant.name}` | {mutant.bug} | {seed} of {mutant.seeds} | {caught.by or '**not caught**'} |"
 
 
 def write_table(text: str) -> None:
@@ -85,12 +87,12 @@ def main() -> int:
     names = arguments.only or [mutant.name for mutant in MUTANTS]
     caught: list[Caught] = []
     with multiprocessing.Pool(arguments.jobs, _prepare) as pool:
-        for one in pool.imap(_catch, names):
+        for one in pool.imap_unordered(_catch, names):
             caught.append(one)
             print(f"{one.mutant}: {'NOT CAUGHT' if one.seed is None else f'seed {one.seed}, {one.by}'}", flush=True)
     missed = [one.mutant for one in caught if one.seed is None]
     print(f"{len(caught) - len(missed)} of {len(caught)} caught")
-    if not missed and not arguments.only:
+    if not arguments.only:
         write_table(table(caught))
     return 1 if missed else 0
 
