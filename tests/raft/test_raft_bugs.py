@@ -848,7 +848,7 @@ def test_a_follower_sends_nothing_that_depends_on_its_disk_before_the_save() -> 
 
 
 def test_a_removal_is_on_disk_before_the_one_removed_hears_of_it() -> None:
-    """With two members: the other one stops, and this one would need its vote for ever, had a power cut taken the news."""
+    """With two members: the other one stops, and its vote would be needed for ever, had a power cut taken the news."""
     raw, storage = lead(voters=2)
     raw.step(Message(APP_RESP, 1, 2, 1, index=1))
     settle(raw, storage)
