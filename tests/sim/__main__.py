@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
 import multiprocessing
 import sys
 import time
@@ -95,6 +96,7 @@ def main() -> int:
     parser.add_argument("--trace", help="write the trace of --seed to this file")
     parser.add_argument("--no-shrink", action="store_true")
     arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)  # in the processes of the pool, too, which are forked from here
     if arguments.seed is not None:
         return run_one(arguments.seed, arguments.steps, arguments.trace, shrinking=not arguments.no_shrink)
     seeds = range(arguments.first, arguments.first + arguments.seeds)

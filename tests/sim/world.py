@@ -7,7 +7,6 @@ raft and each fault have a stream of random numbers of their own."""
 from __future__ import annotations
 
 import heapq
-import logging
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -27,9 +26,6 @@ from .plan import MILLISECOND, SECOND, Plan
 from .watch import Violation, Watch
 
 TOKEN = "simulation"
-
-logging.getLogger("cluster").setLevel(logging.CRITICAL + 1)
-logging.getLogger("etcdpy").setLevel(logging.CRITICAL + 1)
 
 _Event = tuple[int, int, str, SimMember | None, Callable[..., None], tuple[Any, ...]]
 
