@@ -14,11 +14,12 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export RUFF_CACHE_DIR := .venv/cache/ruff
 export MYPY_CACHE_DIR := .venv/cache/mypy
 
-.PHONY: help run test install sim sim-mutants check fix clean lock conformance conformance-record bench bench-quick chaos powercuts fuzz
+.PHONY: help run test test-faults install sim sim-mutants check fix clean lock conformance conformance-record bench bench-quick chaos powercuts fuzz
 
 help:
 	@echo 'make run                 start three members (https ports 2379, 22379, 32379); data in ./data, certificates in ./pki'
 	@echo 'make test                run the tests'
+	@echo 'make test-faults         power cuts, bad disks and clocks, attacks on the ports'
 	@echo 'make sim                 simulate whole clusters; SEEDS=500 STEPS=5000, or one: SEED=7'
 	@echo 'make sim-mutants         put bugs back, one at a time; each must be caught; writes docs/simulation.md'
 	@echo 'make check               format, lint, types, import contracts: only looks'
@@ -41,7 +42,10 @@ run: .venv/ready pki/issued
 	wait || wait
 
 test: .venv/ready-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/security
+
+test-faults: .venv/ready-dev
+	$(BIN)/python -m pytest tests/faults tests/security
 
 sim: SEEDS = 500
 sim: .venv/ready-dev
