@@ -71,8 +71,6 @@ class DurableStorage:
         self._pause = pause
         self._config = config
         self._created: Snapshot | None = None
-        self._hint: HardState | None = None
-        self._saving = False
         self._making_room = False
 
     # What raft reads.
@@ -111,7 +109,7 @@ class DurableStorage:
         """Begins to make all three durable; the awaitable ends when they are. On a full disk that is when space has
         returned. A snapshot has been received (`Snapshotter.begin`) and replaces the log.
 
-        Without `must_sync` a hard state alone goes along with the next save or is written by `probe`, unsynced.
+        Without `must_sync` a hard state alone is written, but not synced: at once, in this thread.
 
         Raises StorageFailed, RecordTooLarge, StorageError at once or when awaited.
         """
@@ -119,17 +117,13 @@ class DurableStorage:
             return _DONE
         self._check_follows(entries, snapshot)
         created = self._take_created() if snapshot is None else None
-        if not must_sync and not entries and snapshot is None and created is None:
-            self._hint = hard_state
+        batch = self._wal.prepare(hard_state, entries, _mark_for(snapshot, created))
+        if not must_sync and not entries and snapshot is None and created is None and self._wal.fits(batch):
+            self._wal.write(batch, sync=False)
             self._memory.save(hard_state, (), None)
             return _DONE
-        batch = self._wal.prepare(hard_state or self._hint, entries, _mark_for(snapshot, created))
-        self._hint = None
-        self._saving = True
         write: Callable[[], None] = partial(self._write, batch, snapshot)
-        if snapshot is None and self._wal.fits(
-            batch
-        ):  # quick, so that all the worker has to do is to wait for the disk
+        if snapshot is None and self._wal.fits(batch):  # quick: all that is left to the worker is to wait for the disk
             self._wal.write(batch, sync=False)
             write = self._wal.sync
         return self._finish(self._syncer.run(write), write, hard_state, entries, snapshot, created)
@@ -172,7 +166,6 @@ class DurableStorage:
                 log.error("disk full, waiting for space: %s", full)
                 await self._pause()
                 writing = self._syncer.run(write)
-        self._saving = False
         self._memory.save(hard_state, entries, installed)
         self.bytes_since_snapshot += sum(len(entry.data) for entry in entries)
         if installed is not None:
@@ -184,22 +177,10 @@ class DurableStorage:
             self.probe()
 
     def probe(self) -> None:
-        """Writes down how far the log is committed, and makes room ahead of the log. Call it now and then."""
-        self._write_hint()
+        """Makes room ahead of the log. Call it now and then while `has_room` is False; else it costs nothing."""
         if not self._making_room and (self._wal.wants_room or self._wal.full):
             self._making_room = True
             self._syncer.defer(self._make_room)
-
-    def _write_hint(self) -> None:
-        """A commit index alone is only a help at the next start, so it goes along with the next save, or here. A save
-        under way comes first; a disk that fails now fails the next save, too."""
-        if self._hint is None or self._saving:
-            return
-        with contextlib.suppress(StorageFailed):
-            batch = self._wal.prepare(self._hint, (), None)
-            if self._wal.fits(batch):
-                self._wal.write(batch, sync=False)
-                self._hint = None
 
     def _make_room(self) -> None:
         """In the worker, a step at a time, so that no save waits for more than one."""
@@ -252,9 +233,9 @@ class DurableStorage:
     def close(self) -> None:
         """Waits for work under way, writes the mark that waits for a save, if it can, then closes the files."""
         self._syncer.close()
-        if self._created is not None or self._hint is not None:
+        if self._created is not None:
             with contextlib.suppress(DiskFull, StorageFailed):  # then the next start begins with an older snapshot
-                self._wal.write(self._wal.prepare(self._hint, (), _mark_for(None, self._created)))
+                self._wal.write(self._wal.prepare(None, (), _mark_for(None, self._created)))
         self._wal.close()
 
 

@@ -12,7 +12,7 @@ from tests.sim.world import World
 
 QUICK = {
     "promises_are_sent_at_once": "promises kept",
-    "votes_for_everybody": "promises kept",
+    "votes_for_everybody": "liveness",
     "acknowledges_before_the_save": "promises kept",
     "applies_unsaved": "state machine safety",
     "log_is_not_synced": "promises kept",
