@@ -38,18 +38,6 @@ class RequestTimeoutConnectionLost(RequestTimeout):
     text = "etcdserver: request timed out, possibly due to connection lost"
 
 
-class LeaderChanged(ClusterError):
-    text = "etcdserver: leader changed"
-
-
-class NoLeader(ClusterError):
-    text = "etcdserver: no leader"
-
-
-class NotLeader(ClusterError):
-    text = "etcdserver: not leader"
-
-
 class TooManyRequests(ClusterError):
     """Refused before it was proposed: it did not happen."""
 
@@ -72,9 +60,3 @@ class NotEnoughStartedMembers(ClusterError):
     """A membership change that would cost the quorum (`--strict-reconfig-check`). It did not happen."""
 
     text = "etcdserver: re-configuration failed due to not enough started members"
-
-
-class Unhealthy(ClusterError):
-    """A membership change refused because some member is not reachable. It did not happen."""
-
-    text = "etcdserver: unhealthy cluster"

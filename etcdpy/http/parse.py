@@ -10,7 +10,18 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from etcdpy.commands import CompareAndDelete, CompareAndSwap, Create, Delete, Get, KeyCommand, Set, Update, Watch
+from etcdpy.commands import (
+    MAX_TTL_SECONDS,
+    CompareAndDelete,
+    CompareAndSwap,
+    Create,
+    Delete,
+    Get,
+    KeyCommand,
+    Set,
+    Update,
+    Watch,
+)
 from etcdpy.errors import (
     INDEX_NOT_A_NUMBER,
     INVALID_FIELD,
@@ -25,10 +36,6 @@ from etcdpy.http.go_form import FormError, is_form, parse_form
 
 KEYS_PREFIX = "/v2/keys"
 KEYS_METHODS = ("HEAD", "GET", "PUT", "POST", "DELETE")
-
-MAX_TTL_SECONDS = 7_000_000_000
-"""Later expirations do not fit etcd's clock, which counts nanoseconds in 64 bits and so ends in the year 2262. There a
-longer TTL wraps around: mostly to "never", sometimes to "at once". Here it is refused."""
 
 _BOOLEANS = dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True) | dict.fromkeys(
     ("0", "f", "F", "FALSE", "false", "False"), False
