@@ -168,7 +168,7 @@ class Server:
             snapshots=self._snapshotter,
             random=random.Random(secrets.randbits(64)),
             tls=self._tls.peers,
-            on_stranger=lambda member_id: self._vouching.ask_about(member_id),
+            on_stranger=lambda member_id, urls: self._vouching.ask_about(member_id, urls),
         )
         self._clock_file = ClockFile(self._disk, os.path.join(directory.path, "member", "clock"))
         self._clock = ClusterClock(time.monotonic_ns, time.time_ns, self._clock_file.load())
@@ -203,7 +203,7 @@ class Server:
         self._leaving = Leaving(self._raw, self._membership, self._applier)
         self._seen_membership = -1
         self._vouching = Vouching(
-            self._identity.cluster_id, self._tls.peers, self._other_peer_urls, self._transport.add_peer
+            self._identity.cluster_id, self._tls.peers, self._other_members, self._transport.add_peer
         )
         self._listeners: list[Listener] = []
         self._sockets: list[asyncio.Server] = []
@@ -325,9 +325,8 @@ class Server:
         self._seen_membership = self._membership.version
         sync_peers(self._transport, self._membership)
 
-    def _other_peer_urls(self) -> list[str]:
-        others = [member for member in self._membership.members if member.id != self._identity.member_id]
-        return [url for member in others for url in member.peer_urls]
+    def _other_members(self) -> list[Member]:
+        return [member for member in self._membership.members if member.id != self._identity.member_id]
 
     def _be_removed(self) -> None:
         if not self._removed:

@@ -25,7 +25,7 @@ from raft.messages import Message, MessageType
 
 MAX_REFUSED_LOGGED = 256
 MAX_PEERS = 100
-"""With this many, strangers are refused: a cluster has a few members, and anybody may claim to be one."""
+"""With this many, nobody is asked about strangers: a cluster has a few members."""
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ class Transport:
     - `on_unreachable(member_id)`: the stream to it is lost, or messages to it were dropped.
     - `on_snapshot_sent(member_id, ok)`: the fate of a SNAP message; `ok` means the member has it on disk.
     - `on_removed()`: a member of our cluster says that we were removed from it; called once.
-    - `on_stranger(member_id)`: somebody we do not know called, with a certificate. If it is a member, `add_peer` it.
+    - `on_stranger(member_id, urls)`: somebody we do not know called, and says that it is reached at these URLs. If it
+      is a member by now, `add_peer` it.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Transport:
         random: random.Random,
         removed: Iterable[int] = (),
         tls: Tls | None = None,
-        on_stranger: Callable[[int], object] = lambda _: None,
+        on_stranger: Callable[[int, Sequence[str]], object] = lambda member_id, urls: None,
     ) -> None:
         self.identity = identity
         self.stats = TransportStats()
@@ -181,15 +182,13 @@ class Transport:
         return verdict
 
     def _admit(self, member_id: int, stated: Sequence[str], certificate: Certificate | None) -> int | Refusal:
-        """A certificate is compared with what we know, never with what its owner says."""
+        """A caller is judged by what we know of it, never by what it says. Who is unknown has to call again."""
         known = self._peers.get(member_id)
         if known is None:
-            if certificate:
-                self._soon(self._on_stranger, member_id)
-            if certificate or len(self._peers) >= MAX_PEERS:
-                return Refusal(404, "sender is not a member")
-            self.add_peer(member_id, stated)
-        elif certificate and not names_one_of(certificate, known.urls):
+            if len(self._peers) < MAX_PEERS:
+                self._soon(self._on_stranger, member_id, stated)
+            return Refusal(404, "sender is not a member")
+        if certificate and not names_one_of(certificate, known.urls):
             return Refusal(403, "certificate does not name the host of the member")
         return member_id
 

@@ -224,6 +224,7 @@ STRANGERS = {
     "another cluster": ({"X_Etcd_Cluster_ID": "1234"}, {412}),
     "another addressee": ({"X_Raft_To": "1234"}, {412}),
     "an unknown member": ({}, {404}),
+    "an unknown member that says where it is": ({"X_PeerURLs": "http://127.0.0.1:9"}, {404}),
     "id 0": ({"X_Server_From": "0"}, {400, 404}),
     "no number": ({"X_Server_From": "root"}, {400}),
     "another protocol": ({"X_Raft_Protocol": "99"}, {412}),

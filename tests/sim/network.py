@@ -9,6 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from cluster.disk import DiskFull, StorageFailed
+from etcdpy.vouching import is_majority
 from raft.messages import Message, MessageType
 
 from .member import RUNNING, SimMember
@@ -99,13 +100,24 @@ class Network:
         return to
 
     def _accepts(self, to: SimMember, sender: SimMember) -> bool:
-        """As `cluster.transport` does: removed members are told so, strangers that say where they are get an answer."""
+        """As `cluster.transport` does: removed members are told so, and of strangers the others are asked."""
         if sender.id in to.transport.removed:
             self._world.after(self._delay(), "gone", sender, sender._be_removed, sender.life)
             return False
         if sender.id not in to.transport.peers:
+            if not self._is_believed(to, sender):
+                return False
             to.transport.add_peer(sender.id, sender.peer_urls)
         return True
+
+    def _is_believed(self, to: SimMember, stranger: SimMember) -> bool:
+        """As `etcdpy.vouching` does over plain HTTP."""
+        others = [member.id for member in to.membership.members if member.id != to.id]
+        asked = [self.reached(to.id, other) for other in others if (other, to.id) not in self.cut]
+        told = [member for member in asked if member is not None and member.paused_until <= self._world.now]
+        if any(member.membership.get(stranger.id) for member in told):
+            return True
+        return not is_majority(len(told) + 1, len(others) + 1)
 
     def dial(self, member: SimMember) -> None:
         """Its streams are dialled again and again; a member that was removed hears so even when it has nothing to
