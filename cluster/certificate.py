@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography import x509
+
 Certificate = Mapping[str, Any]
+
+
+def chain_of(connection: ssl.SSLObject) -> list[x509.Certificate]:
+    """The other side's certificate and all that vouch for it, up to the trusted one; where a session was taken up again
+    and nothing was verified, those that it showed when it began."""
+    if sys.version_info >= (3, 13):
+        encoded = connection.get_verified_chain() or connection.get_unverified_chain()
+        return [x509.load_der_x509_certificate(each) for each in encoded]
+    inner: Any = connection._sslobj  # type: ignore[attr-defined]  # it can do the same, but not yet in public
+    found = inner.get_verified_chain() or inner.get_unverified_chain() or ()
+    return [x509.load_pem_x509_certificate(each.public_bytes().encode()) for each in found]
 
 
 def common_name(certificate: Certificate) -> str:
     """The subject's common name, the last of several as in Go; "" for none."""
     pairs = (pair for relative_name in certificate.get("subject", ()) for pair in relative_name)
     return next((value for key, value in reversed(list(pairs)) if key == "commonName"), "")
-
-
-def serial_number(certificate: Certificate) -> int:
-    return int(certificate["serialNumber"], 16)
 
 
 def expires_at(certificate: Certificate) -> float:

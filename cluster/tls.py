@@ -24,8 +24,9 @@ from typing import NamedTuple, cast
 
 from cryptography import x509
 
-from cluster.certificate import Certificate, common_name, expires_at, names_host, serial_number
+from cluster.certificate import Certificate, chain_of, common_name, expires_at, names_host
 from cluster.ciphers import openssl_ciphers
+from cluster.revocations import Revocations
 
 HANDSHAKE_SECONDS = 10.0
 SHUTDOWN_SECONDS = 5.0
@@ -34,7 +35,6 @@ MAX_REFUSED_LOGGED = 256
 log = logging.getLogger(__name__)
 
 ProtocolFactory = Callable[[], asyncio.BaseProtocol]
-_PEM = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 
 
 class TlsError(Exception):
@@ -63,13 +63,13 @@ class TlsConfig(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """The files' content, ready for use. `expiries` has the first end of validity in each file of certificates, in
-    seconds since the Unix epoch."""
+    """The files' content, ready for use. `trust` changes when the authorities do, or when one of them is taken back.
+    `expiries` has the first end of validity in each file of certificates, in seconds since the Unix epoch."""
 
     server: ssl.SSLContext
     client: ssl.SSLContext
-    revoked: frozenset[int]
-    authorities: bytes
+    revocations: Revocations
+    trust: frozenset[x509.Certificate]
     expiries: dict[str, float]
 
 
@@ -80,10 +80,12 @@ def load(config: TlsConfig) -> Loaded:
     if config.verify_clients:
         server.options |= ssl.OP_NO_TICKET
         server.num_tickets = 0
-    authorities = _read(config.trusted_ca_file) if config.trusted_ca_file else b""
-    certificates = filter(None, (config.cert_file, config.trusted_ca_file))
-    expiries = {path: _first_expiry(path) for path in certificates}
-    return Loaded(server, client, _revoked(config.crl_file), authorities, expiries)
+    revocations = _revocations(config.crl_file)
+    read = {path: _certificates(path) for path in filter(None, (config.cert_file, config.trusted_ca_file))}
+    authorities = read[config.trusted_ca_file] if config.trusted_ca_file else []
+    trust = frozenset(authority for authority in authorities if not revocations.lists(authority))
+    expiries = {path: min(each.not_valid_after_utc.timestamp() for each in found) for path, found in read.items()}
+    return Loaded(server, client, revocations, trust, expiries)
 
 
 def _context(config: TlsConfig, protocol: int, verify: bool) -> ssl.SSLContext:
@@ -145,24 +147,20 @@ def _read(path: str) -> bytes:
         raise TlsError(f"cannot read {path}: {_reason(error)}") from None
 
 
-def _first_expiry(path: str) -> float:
+def _certificates(path: str) -> list[x509.Certificate]:
     try:
-        certificates = x509.load_pem_x509_certificates(_read(path))
+        return x509.load_pem_x509_certificates(_read(path))
     except ValueError as error:
         raise TlsError(f"cannot use {path}: {error}") from None
-    return min(certificate.not_valid_after_utc.timestamp() for certificate in certificates)
 
 
-def _revoked(path: str | None) -> frozenset[int]:
-    """The serial numbers in a file with one list in DER, or any number in PEM."""
+def _revocations(path: str | None) -> Revocations:
     if path is None:
-        return frozenset()
-    data = _read(path)
+        return Revocations()
     try:
-        lists = [x509.load_pem_x509_crl(each) for each in _PEM.findall(data)] or [x509.load_der_x509_crl(data)]
+        return Revocations.read(_read(path))
     except ValueError as error:
         raise TlsError(f"cannot use {path}: {error}") from None
-    return frozenset(entry.serial_number for each in lists for entry in each)
 
 
 class Tls:
@@ -206,7 +204,7 @@ class Tls:
         except TlsError as error:
             log.warning("changed TLS files not used", extra={"fields": {"reason": str(error)}})
             return
-        if loaded.authorities != self._loaded.authorities:
+        if loaded.trust != self._loaded.trust:
             self._trusted_since = self._wall()
         self._loaded = loaded
         log.info("TLS files read again", extra={"fields": {"cert_file": self.config.cert_file}})
@@ -227,7 +225,7 @@ class Tls:
         certificate: Certificate = connection.getpeercert() or {}
         if not certificate:
             return "no certificate"
-        if serial_number(certificate) in self._loaded.revoked:
+        if self.config.crl_file and self._loaded.revocations.concern(chain_of(connection)):
             return "certificate revoked"
         if self.config.allowed_cn and common_name(certificate) != self.config.allowed_cn:
             return "common name not allowed"

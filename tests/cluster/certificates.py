@@ -30,15 +30,20 @@ class Issued(NamedTuple):
 
 
 class Authority:
-    def __init__(self, folder: Path, name: str = "ca", days: float = 30) -> None:
-        self.folder, self.name = folder, name
+    """With a `parent` it is one of those in between, and what it issues comes with its own certificate."""
+
+    def __init__(self, folder: Path, name: str = "ca", days: float = 30, parent: Authority | None = None) -> None:
+        self.folder, self.name, self.parent = folder, name, parent
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._revoked: list[int] = []
         self.path = folder / f"{name}.pem"
-        certificate = self._builder(name, self._key.public_key(), days=days).add_extension(
+        signer = parent or self
+        builder = signer._builder(name, self._key.public_key(), days=days).add_extension(
             x509.BasicConstraints(True, None), critical=True
         )
-        self.pem = certificate.sign(self._key, hashes.SHA256()).public_bytes(PEM)
+        certificate = builder.sign(signer._key, hashes.SHA256())
+        self.serial_number = certificate.serial_number
+        self.pem = certificate.public_bytes(PEM)
         self.path.write_bytes(self.pem)
 
     def _builder(
@@ -70,7 +75,7 @@ class Authority:
         issued = Issued(self.folder / f"{name}.pem", self.folder / f"{name}-key.pem", certificate.serial_number)
         private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         issued.key_file.write_bytes(key.private_bytes(PEM, *private))
-        issued.cert_file.write_bytes(certificate.public_bytes(PEM))
+        issued.cert_file.write_bytes(certificate.public_bytes(PEM) + (self.pem if self.parent else b""))
         return issued
 
     def expired(self, name: str) -> Issued:
@@ -79,7 +84,7 @@ class Authority:
     def not_yet_valid(self, name: str) -> Issued:
         return self.issue(name, since=HOUR)
 
-    def revoke(self, *issued: Issued, encoding: serialization.Encoding = PEM) -> Path:
+    def revoke(self, *issued: Issued | Authority, encoding: serialization.Encoding = PEM) -> Path:
         """Adds to the list, and writes it: NAME.crl."""
         now = datetime.datetime.now(datetime.UTC)
         self._revoked += [each.serial_number for each in issued]

@@ -21,6 +21,8 @@ from cluster.tls import Tls, TlsConfig, TlsError, load
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
+END = b"-----END CERTIFICATE-----\n"
+
 
 class Echo(asyncio.Protocol):
     """Answers what it gets; `made` counts the connections that reached it."""
@@ -155,7 +157,65 @@ def test_all_lists_in_a_file_count(loop: str, tmp_path: Path) -> None:
     first, second = one.issue("first"), two.issue("second")
     both = tmp_path / "both.crl"
     both.write_bytes(one.revoke(first).read_bytes() + two.revoke(second).read_bytes())
-    assert load(one.tls_config(first, crl_file=str(both))).revoked == {first.serial_number, second.serial_number}
+    found = load(one.tls_config(first, crl_file=str(both))).revocations.serial_numbers
+    assert found == {first.serial_number, second.serial_number}
+
+
+def show_alone(user: Issued) -> None:
+    """Takes the authority in between out of what the user shows."""
+    user.cert_file.write_bytes(user.cert_file.read_bytes().partition(END)[0] + END)
+
+
+@pytest.mark.parametrize("kept_by", ["the client", "us"])
+def test_what_a_revoked_authority_has_issued_is_refused(loop: str, kept_by: str, tmp_path: Path) -> None:
+    """Whether the client shows it, or it stands in the file of authorities."""
+    root = Authority(tmp_path)
+    good, bad = Authority(tmp_path, "good", parent=root), Authority(tmp_path, "bad", parent=root)
+    users = [good.issue("user"), bad.issue("other")]
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(root.pem + (good.pem + bad.pem if kept_by == "us" else b""))
+    if kept_by == "us":
+        for user in users:
+            show_alone(user)
+    settings = {"crl_file": str(root.revoke()), "trusted_ca_file": str(trusted)}
+
+    async def test(listener: Listener) -> None:
+        assert [await listener.admits(client(root, user)) for user in users] == [True, True]
+        root.revoke(bad)
+        assert [await listener.admits(client(root, user)) for user in users] == [True, False]
+
+    run(loop, Tls(root.tls_config(root.issue("server"), **settings)), test)
+
+
+def test_a_list_concerns_the_authorities_that_its_own_one_has_issued(loop: str, tmp_path: Path) -> None:
+    """Serial numbers are only unique for each authority."""
+    root = Authority(tmp_path)
+    between = Authority(tmp_path, "between", parent=root)
+    user = between.issue("user")
+    same_number = user._replace(serial_number=between.serial_number)
+    crl = between.revoke(same_number)
+
+    async def test(listener: Listener) -> None:
+        assert await listener.admits(client(root, user))
+
+    run(loop, Tls(root.tls_config(root.issue("server"), crl_file=str(crl))), test)
+
+
+def test_a_server_whose_authority_was_revoked_is_not_talked_to(loop: str, tmp_path: Path) -> None:
+    root = Authority(tmp_path)
+    between = Authority(tmp_path, "between", parent=root)
+    dialler = Tls(root.tls_config(root.issue("one"), crl_file=str(root.revoke())))
+
+    async def test(listener: Listener) -> None:
+        stream = await listener.open(dialler.dialling())
+        shown = stream.writer.get_extra_info("ssl_object")
+        assert dialler.judge_server(shown) is None
+        root.revoke(between)
+        dialler.refresh()
+        assert dialler.judge_server(shown) == "certificate revoked"
+        stream.writer.transport.abort()
+
+    run(loop, Tls(root.tls_config(between.issue("two"))), test)
 
 
 @pytest.mark.parametrize(
@@ -464,19 +524,31 @@ class Resuming:
             return False
 
 
-@pytest.mark.parametrize("change", ["nothing", "revoked", "authority gone", "certificate renewed"])
+@pytest.mark.parametrize(
+    "change",
+    ["nothing", "revoked", "shown authority revoked", "authority gone", "authority revoked", "certificate renewed"],
+)
 def test_a_session_does_not_outlive_the_trust_it_began_with(loop: str, change: str, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    user = authority.issue("user")
-    config = authority.tls_config(authority.issue("server"), crl_file=str(authority.revoke()))
+    between, known = (Authority(tmp_path, name, parent=authority) for name in ("between", "known"))
+    issuer = {"shown authority revoked": between, "authority revoked": known}.get(change, authority)
+    user = issuer.issue("user")
+    if issuer is known:
+        show_alone(user)
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(authority.pem + known.pem)
+    files = {"crl_file": str(authority.revoke()), "trusted_ca_file": str(trusted)}
+    config = authority.tls_config(authority.issue("server"), **files)
 
     async def test(listener: Listener) -> None:
         resuming = Resuming(listener.port, client(authority, user))
         assert await resuming.admitted()
         if change == "revoked":
             authority.revoke(user)
+        elif change.endswith("authority revoked"):
+            authority.revoke(issuer)
         elif change == "authority gone":
-            authority.path.write_bytes(Authority(tmp_path, "new").pem)
+            trusted.write_bytes(Authority(tmp_path, "new").pem)
         elif change == "certificate renewed":
             authority.issue("server")
         assert await resuming.admitted() == (change in ("nothing", "certificate renewed"))
