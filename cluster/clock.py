@@ -27,7 +27,7 @@ _CLOSE_ENOUGH_NS = 100_000_000
 
 
 class ClusterClock:
-    """Nanoseconds since the Unix epoch; `now_ns` never goes back."""
+    """Nanoseconds since the Unix epoch; for a leader, `now_ns` never goes back."""
 
     def __init__(self, monotonic_ns: Callable[[], int], wall_ns: Callable[[], int], ahead_of_wall_ns: int = 0) -> None:
         """`ahead_of_wall_ns` is how far cluster time was ahead of this member's wall clock when it last ran."""

@@ -98,6 +98,7 @@ class Cluster:
         self.disks = {id_: Disk(self.ids) for id_ in self.ids}
         self.ledgers = {id_: Ledger() for id_ in self.ids}
         self.nodes = self.network.nodes
+        self.wall_ns = 0
         self._request_timeout = request_timeout
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -130,7 +131,7 @@ class Cluster:
             applier,
             membership,
             pending,
-            ClusterClock(lambda: int(loop.time() * 1e9), lambda: 0),
+            ClusterClock(lambda: int(loop.time() * 1e9), lambda: self.wall_ns),
             lambda: next(counter),
             loop.time,
             lambda: None,

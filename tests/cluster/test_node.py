@@ -55,6 +55,17 @@ def test_a_write_through_any_member_is_applied_on_all_once_and_in_one_order(size
     run(scenario)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_from_its_election_on_a_leader_asks_its_wall_clock_no_more(size: int) -> None:
+    async def scenario() -> None:
+        async with Cluster(size) as cluster:
+            leader = await cluster.elect()
+            cluster.wall_ns = 3_600_000_000_000
+            assert leader.now_ns() < 1_000_000_000_000
+
+    run(scenario)
+
+
 def test_commands_that_wait_together_share_one_entry() -> None:
     async def scenario() -> None:
         async with Cluster(3) as cluster:
