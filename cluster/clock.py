@@ -35,12 +35,15 @@ class ClusterClock:
         self._wall_ns = wall_ns
         self._ahead_of_wall_ns = ahead_of_wall_ns
         self._offset_ns: int | None = None
+        self._assumed_ns: int | None = None
+        self._first_assumed_ns = 0
         self._floor_ns = 0
 
     def now_ns(self) -> int:
-        if self._offset_ns is None:
+        offset_ns = self._assumed_ns if self._offset_ns is None else self._offset_ns
+        if offset_ns is None:
             return max(self._floor_ns, self._wall_ns() + self._ahead_of_wall_ns)
-        return max(self._floor_ns, self._monotonic_ns() + self._offset_ns)
+        return max(self._floor_ns, self._monotonic_ns() + offset_ns)
 
     @property
     def ahead_of_wall_ns(self) -> int:
@@ -52,24 +55,38 @@ class ClusterClock:
         """Whether this is the cluster's time, and not a wall clock's."""
         return self._offset_ns is not None
 
+    def lead(self) -> None:
+        """This member leads from now on. If nobody has told it the time, its wall clock does, this once. Until a stamp
+        of that time is applied, no other leader may hear of it: perhaps this one's term is over, and it does not know
+        yet, and the cluster has another time."""
+        if self._offset_ns is None and self._assumed_ns is None:
+            self._assumed_ns = self.now_ns() - self._monotonic_ns()
+
     def stamp_ns(self) -> int:
         """The leader's next stamp; from now on this member's time counts from it."""
+        self.lead()
         now = self.now_ns()
-        self.hear(now)
+        if self._offset_ns is not None:
+            self.hear(now)
+        else:
+            self._first_assumed_ns = self._first_assumed_ns or now
         return now
 
     def not_before(self, stamp_ns: int) -> None:
         """A stamp that was applied: time is not before it, but how long ago it was given nobody here knows."""
         self._floor_ns = max(self._floor_ns, stamp_ns)
+        if 0 < self._first_assumed_ns <= stamp_ns:
+            self.hear(self.now_ns())
 
     def hear(self, stamp_ns: int) -> None:
         """A stamp that has just been given by a living leader."""
         self._floor_ns = max(self._floor_ns, stamp_ns)
         self._offset_ns = self._floor_ns - self._monotonic_ns()
+        self._assumed_ns, self._first_assumed_ns = None, 0
 
     def hear_voter(self, now_ns: int) -> None:
         """Cluster time as a member that votes for this one knows it: it may be late, too, so the later one counts."""
-        if self._offset_ns is None or now_ns > self.now_ns():
+        if (self._offset_ns is None and self._assumed_ns is None) or now_ns > self.now_ns():
             self.hear(now_ns)
 
 

@@ -272,7 +272,7 @@ class ClusterNode:
         self.lead_elected_at = self._monotonic()
         self._reads.ask_again(sent_before=self.lead_elected_at + 1)
         if self.is_leader:
-            self._clock.stamp_ns()  # from here on this is the cluster's time, whatever happens to the wall clock
+            self._clock.lead()
 
     def _with_time(self, ready: Ready) -> Ready:
         """The leader's heartbeats carry cluster time, so that followers can go on from it; so do votes, as whoever wins

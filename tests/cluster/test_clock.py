@@ -103,3 +103,27 @@ def test_a_member_that_is_elected_before_it_heard_a_leader_goes_by_what_its_vote
     assert time.clock.now_ns() == 510, "that one is late"
     time.clock.hear_voter(520)
     assert time.clock.now_ns() == 520
+
+
+def test_what_a_leader_took_from_its_wall_clock_is_known_once_a_stamp_of_it_is_applied() -> None:
+    time = Time(wall=50_000)
+    time.clock.lead()
+    time.wall += 3_600_000_000_000
+    time.passes(10)
+    assert (time.clock.is_known, time.clock.now_ns()) == (False, 50_010)
+    time.clock.not_before(40_000)
+    assert not time.clock.is_known, "that is an old entry"
+    stamp = time.clock.stamp_ns()
+    assert not time.clock.is_known
+    time.clock.not_before(stamp)
+    time.passes(10)
+    assert (time.clock.is_known, time.clock.now_ns()) == (True, 50_020)
+
+
+def test_a_leader_whose_term_was_over_takes_the_time_of_the_one_that_leads() -> None:
+    """It was elected by members that knew no time, and paused; meanwhile others elected another one."""
+    time = Time(wall=9_000_000)
+    time.clock.lead()
+    time.clock.stamp_ns()
+    time.clock.hear(50_000)
+    assert (time.clock.is_known, time.clock.now_ns()) == (True, 50_000)
