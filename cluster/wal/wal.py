@@ -273,6 +273,7 @@ class WAL:
             self.full = True
         except StorageFailed as failure:
             self.failed = failure
+            self.full = False  # the next write says what is wrong, and nobody waits for room
 
     def _extend(self) -> None:
         if self._current.allocated < min(self._offset + ROOM_AHEAD_BYTES, self._segment_bytes):

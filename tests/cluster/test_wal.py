@@ -393,3 +393,16 @@ def test_making_room_reports_what_it_met() -> None:
     assert wal.failed is not None
     with pytest.raises(StorageFailed):
         wal.save(None, [entry(1)])
+
+
+def test_a_disk_that_fails_while_it_is_full_is_no_full_disk_any_more() -> None:
+    """Else nothing new would be tried, and the member would neither work nor stop."""
+    disk = FakeDisk()
+    wal = create(disk, 6 << 20)
+    disk.capacity = disk.used
+    wal.make_room()
+    disk.capacity = 1 << 40
+    disk.fail = lambda name, path: errno.EIO if name == "fdatasync" else None
+    wal.make_room()
+    assert wal.failed is not None
+    assert not wal.full
