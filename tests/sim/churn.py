@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from cluster.errors import ClusterError
 from cluster.membership import Member, compute_member_id
 from raft.messages import ConfChangeType
-from raft.quorum import majority
 
 from .member import LOST, RUNNING, SimMember
+from .quorum import majority
 
 if TYPE_CHECKING:
     from .world import World

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from cluster.errors import TooManyRequests
-from etcdpy.commands import CompareAndDelete, CompareAndSwap, Delete, Get, Set, Update
+from cluster.errors import NoSpace, TooManyRequests
+from etcdpy.commands import CompareAndDelete, CompareAndSwap, Create, Delete, Get, Set, Update
 from etcdpy.errors import COMPARE_FAILED, EtcdError
 from etcdpy.store.event import Event
 
@@ -17,46 +18,74 @@ if TYPE_CHECKING:
 
 OK, REFUSED, UNKNOWN, NOT_DONE = "ok", "refused", "unknown", "not done"
 
+COMMANDS: dict[str, Callable[[Operation], Any]] = {
+    "set": lambda asked: Set(asked.key, asked.value, False, asked.ttl_ns or None, False),
+    "create": lambda asked: Create(asked.key, asked.value, False, False, asked.ttl_ns or None),
+    "update": lambda asked: Update(asked.key, asked.value, None, False),
+    "swap": lambda asked: CompareAndSwap(asked.key, asked.prev, 0, asked.value, None, False),
+    "swap_index": lambda asked: CompareAndSwap(asked.key, "", asked.prev_index, asked.value, None, False),
+    "delete": lambda asked: Delete(asked.key, False, False),
+    "compare_and_delete": lambda asked: CompareAndDelete(asked.key, asked.prev, 0),
+    "delete_index": lambda asked: CompareAndDelete(asked.key, "", asked.prev_index),
+    "refresh": lambda asked: Update(asked.key, "", asked.ttl_ns, True),
+    "post": lambda asked: Create(asked.key, asked.value, False, True, None),
+    "mkdir": lambda asked: Create(asked.key, "", True, False, asked.ttl_ns or None),
+    "touch": lambda asked: Update(asked.key, "", asked.ttl_ns or None, False),
+    "rmdir": lambda asked: Delete(asked.key, True, False),
+    "prune": lambda asked: Delete(asked.key, True, True),
+}
+READS = {
+    "get": lambda asked: Get(asked.key, False, False, True),
+    "list": lambda asked: Get(asked.key, True, True, True),
+}
+
+KINDS = [
+    *("get", "get", "get", "get", "set", "set", "set", "swap", "swap", "delete", "compare_and_delete"),
+    *("create", "update", "swap_index", "delete_index", "ttl", "refresh", "post", "list"),
+    *("mkdir", "touch", "branch", "branch", "hide", "rmdir", "prune"),
+]
+"""What is asked, the frequent more often. `ttl`, `branch` and `hide` are sets in other places."""
+
 
 class Operation:
     """`asked` and `told` number moments (`told` is None for ever if nobody knows what became of it); `index` is the
     store index of the answer, `floor` the highest one acknowledged to anybody when this was asked; `before` is the
-    value that the answer says was there."""
+    value that the answer says was there, `answer` the answer itself."""
 
     __slots__ = (
-        *("asked", "asked_ns", "before", "client", "code", "floor", "index"),
-        *("key", "kind", "member", "outcome", "prev", "told", "ttl_ns", "value"),
+        *("answer", "asked", "asked_ns", "before", "client", "code", "floor", "index"),
+        *("key", "kind", "member", "outcome", "prev", "prev_index", "told", "ttl_ns", "value"),
     )
 
-    def __init__(self, client: int, member: SimMember, kind: str, key: str, value: str, prev: str, ttl_ns: int) -> None:
+    def __init__(self, client: int, member: SimMember, kind: str, key: str, value: str, ttl_ns: int = 0) -> None:
         self.client = client
         self.member = member
         self.kind = kind
         self.key = key
         self.value = value
-        self.prev = prev
+        self.prev = ""
+        self.prev_index = 0
         self.ttl_ns = ttl_ns
         self.asked = self.asked_ns = self.floor = self.index = self.code = 0
         self.told: int | None = None
         self.before: str | None = None
+        self.answer: Any = None
         self.outcome = UNKNOWN
 
     def __str__(self) -> str:
-        return f"c{self.client} {self.kind} {self.key} {self.value} ({self.prev}) at {self.member}"
+        return f"c{self.client} {self.kind} {self.key} {self.value} ({self.prev or self.prev_index}) at {self.member}"
+
+    @property
+    def is_read(self) -> bool:
+        return self.kind in READS
+
+    @property
+    def after(self) -> str | None:
+        """The value that a write leaves behind."""
+        return None if "delete" in self.kind else self.value
 
     def command(self) -> Any:
-        match self.kind:
-            case "set":
-                return Set(self.key, self.value, False, self.ttl_ns or None, False)
-            case "swap":
-                return CompareAndSwap(self.key, self.prev, 0, self.value, None, False)
-            case "delete":
-                return Delete(self.key, False, False)
-            case "compare_and_delete":
-                return CompareAndDelete(self.key, self.prev, 0)
-            case "refresh":
-                return Update(self.key, "", self.ttl_ns, True)
-        raise AssertionError(self.kind)
+        return (READS if self.is_read else COMMANDS)[self.kind](self)
 
 
 class Clients:
@@ -64,7 +93,7 @@ class Clients:
         self._world = world
         self._random = [Random(f"{world.seed}/client/{number}") for number in range(world.plan.clients)]
         self._count = 0
-        self._seen: dict[str, str] = {}  # what was last read or written there, as far as clients know
+        self._seen: dict[str, tuple[str, int]] = {}  # value and index last seen at a key, as far as clients know
         self._waiting: dict[int, Operation] = {}
         self.history: list[Operation] = []
 
@@ -97,15 +126,25 @@ class Clients:
         random, plan = self._random[number], self._world.plan
         self._count += 1
         value = f"{number}.{self._count}"
-        kind = random.choices(
-            ("get", "set", "swap", "delete", "compare_and_delete", "ttl", "refresh"), (8, 7, 5, 2, 1, 1, 2)
-        )[0]
-        if kind in ("ttl", "refresh"):
-            key = f"/t/{number}"
-            return Operation(number, member, "set" if kind == "ttl" else kind, key, value, "", plan.ttl_ns)
-        key = f"/r/{random.randrange(plan.keys)}"
-        prev = self._seen.get(key, "none")
-        return Operation(number, member, kind, key, value, prev, 0)
+        kind = random.choice(KINDS)
+        ttl_ns = random.choice((0, plan.ttl_ns))
+        match kind:
+            case "ttl" | "refresh":
+                return Operation(number, member, "set" if kind == "ttl" else kind, f"/t/{number}", value, plan.ttl_ns)
+            case "post":
+                return Operation(number, member, kind, "/q", value)
+            case "mkdir" | "touch" | "rmdir" | "prune":
+                return Operation(number, member, kind, f"/d/{random.randrange(3)}", value, ttl_ns)
+            case "branch" | "hide":
+                name = f"_{random.randrange(2)}/h" if kind == "hide" else f"{random.randrange(2)}"
+                return Operation(number, member, "set", f"/d/{random.randrange(3)}/{name}", value, ttl_ns)
+            case "list":
+                return Operation(number, member, kind, "/d", value)
+        operation = Operation(number, member, kind, f"/r/{random.randrange(plan.keys)}", value)
+        prev, prev_index = self._seen.get(operation.key, ("none", 1))
+        operation.prev = prev if kind in ("swap", "compare_and_delete") else ""
+        operation.prev_index = prev_index if kind in ("swap_index", "delete_index") else 0
+        return operation
 
     def ask(self, operation: Operation) -> None:
         """At its member, which must be running."""
@@ -116,29 +155,27 @@ class Clients:
         self._waiting[operation.client] = operation
         self.history.append(operation)
         world.watch.asked(operation)
-        if operation.kind == "get":
-            get = Get(operation.key, False, False, True)
-            member.service.read(get, lambda result: self._told(operation, result))
-        else:
-            member.service.write(operation.command(), lambda result: self._told(operation, result))
+        ask = member.service.read if operation.is_read else member.service.write
+        ask(operation.command(), lambda result: self._told(operation, result))
         member.wake()
 
     def _told(self, operation: Operation, result: Any) -> None:
+        if operation.told is not None or operation.answer is not None:
+            self._world.fail("answers", f"{operation} is answered twice")
+        operation.answer = result
         if self._waiting.get(operation.client) is not operation:
             return
         if isinstance(result, Event):
             operation.outcome = OK
-            operation.index = max(result.index if operation.kind != "get" else 0, result.store_index)
-            if operation.kind == "get":
-                operation.value = operation.before = result.node.value or ""
-            else:
-                operation.before = result.prev_node.value if result.prev_node is not None else None
-            self._seen[operation.key] = operation.value
+            operation.index = result.store_index if operation.is_read else result.index
+            shown = result.node if operation.is_read else result.prev_node
+            operation.before = shown.value if shown is not None else None
+            self._seen[operation.key] = (result.node.value or "", result.node.modified_index)
         elif isinstance(result, EtcdError):
             operation.outcome, operation.code, operation.index = REFUSED, result.code, result.index
-            if result.code == COMPARE_FAILED:
+            if result.code == COMPARE_FAILED and operation.prev:
                 operation.before = result.cause.strip("[]").split(" != ")[1]
-        elif isinstance(result, TooManyRequests):
+        elif isinstance(result, TooManyRequests | NoSpace):
             operation.outcome = NOT_DONE
         self._end(operation, type(result).__name__)
 

@@ -17,7 +17,8 @@ from .disk import SimDisk
 
 
 class DurableLog:
-    """`terms` are those of the entries after `base`; `unbacked` is a mark whose snapshot was not durable with it."""
+    """`terms` are those of the entries after `base`; `base_term` is that at `base`, or 0 where it is not known;
+    `unbacked` is a mark whose snapshot was not durable with it."""
 
     def __init__(self, disk: SimDisk, wal_dir: str, snap_dir: str) -> None:
         self._disk = disk
@@ -29,6 +30,7 @@ class DurableLog:
         """Reads everything again: after a power cut, the disk is what it is."""
         self.hard_state = HardState()
         self.base = 0
+        self.base_term = 0
         self.last = 0
         self.terms: dict[int, int] = {}
         self.unbacked: Mark | None = None
@@ -38,6 +40,17 @@ class DurableLog:
         self._path = ""
         self._offset = 0
         self._chain = 0
+
+    def holds(self, index: int, term: int) -> bool:
+        """Whether that very entry, or a snapshot that covers its index, is there."""
+        return index <= self.base or self.terms.get(index) == term
+
+    def last_before(self, term: int) -> tuple[int, int]:
+        """Term and index of the last entry of an earlier term."""
+        index = self.last
+        while index > self.base and self.terms.get(index, 0) >= term:
+            index -= 1
+        return (self.terms.get(index, 0) if index > self.base else self.base_term), index
 
     def advance(self) -> list[tuple[Entry, int | None]]:
         """Reads on; returns the entries that have become durable, each with the term of the one before, if it is
@@ -113,3 +126,4 @@ class DurableLog:
         if mark.installed:
             self.terms.clear()
             self.base = self.last = mark.index
+            self.base_term = mark.term

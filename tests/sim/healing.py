@@ -89,7 +89,7 @@ class Healing:
                 if asked is None or (asked.member.state == RUNNING and self._is_over(asked)):
                     self._count += 1
                     operation = Operation(
-                        CLIENT + self._count, member, kind, f"/r/{self._count % 2}", f"probe.{self._count}", "", 0
+                        CLIENT + self._count, member, kind, f"/r/{self._count % 2}", f"probe.{self._count}"
                     )
                     if kind == "get":
                         operation.key = "/r/0"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from cluster.applier import Applier, SnapshotContent
+from cluster.applier import SnapshotContent
 from cluster.bootstrap import InitialCluster, create_first_member, create_joining_member
-from cluster.clock import ClockFile, ClusterClock
+from cluster.clock import ClockFile
 from cluster.disk import DataCorrupt, DiskFull, StorageFailed
 from cluster.first_election import FirstElection
 from cluster.forked import ChildFailed
@@ -25,19 +25,18 @@ from cluster.pending import Pending
 from cluster.promotion import Promotion
 from cluster.snapshotter import Snapshotter
 from cluster.snapshotting import Snapshotting
-from cluster.state_machine import Position
 from cluster.storage import StorageConfig, open_storage
 from cluster.syncer import InlineSyncer
 from etcdpy.expiry import Expiry
 from etcdpy.service import Service
 from etcdpy.state_machine import EtcdStateMachine
 from etcdpy.store.store import Store
-from raft.messages import ConfChange, ConfState, Entry, Message, Role, Snapshot
-from raft.rawnode import RawNode
+from raft.messages import ConfChange, ConfState, Message, Role, Snapshot
 
 from .clock import MemberClock
 from .disk import PowerCut, SimDisk
 from .durable import DurableLog
+from .watched import WatchedApplier, WatchedClock, WatchedRawNode, WatchedStateMachine
 
 if TYPE_CHECKING:
     from .world import World
@@ -65,36 +64,6 @@ class DiskFullPause:
 
     def __await__(self) -> Generator[int, None, None]:
         yield DISK_FULL_PAUSE_NS
-
-
-class WatchedStateMachine(EtcdStateMachine):
-    """Tells the world what was applied, with what result."""
-
-    def __init__(self, store: Store, tell: Callable[[Sequence[Any], Position, Sequence[Any]], None]) -> None:
-        super().__init__(store)
-        self._tell = tell
-
-    def apply(self, commands: Sequence[Any], position: Position) -> list[Any]:
-        results = super().apply(commands, position)
-        self._tell(commands, position, results)
-        return results
-
-
-class WatchedApplier(Applier):
-    """Tells the world what is about to be applied, and which snapshot was taken in."""
-
-    tell_applying: Callable[[Sequence[Entry]], None]
-    tell_restored: Callable[[Snapshot], None]
-
-    def apply(self, committed_entries: Sequence[Entry]) -> None:
-        if committed_entries:
-            self.tell_applying(committed_entries)
-        super().apply(committed_entries)
-
-    def restore(self, snapshot: Snapshot | None) -> None:
-        super().restore(snapshot)
-        if snapshot is not None:
-            self.tell_restored(snapshot)
 
 
 class SimTransport:
@@ -139,7 +108,7 @@ class SimMember:
     """`life` counts its starts. What belongs to one life is made by `_boot` and dropped by `_die`."""
 
     node: ClusterNode
-    raw: RawNode
+    raw: WatchedRawNode
     store: Store
     applier: WatchedApplier
     service: Service
@@ -219,11 +188,10 @@ class SimMember:
         self.storage = opened.storage
         self.snapshotter = Snapshotter(self.disk, SNAP_DIR)
         self.store = Store(history_capacity=plan.history_capacity)
-        state_machine = WatchedStateMachine(
-            self.store, lambda commands, position, results: world.watch.applied(self, commands, position, results)
-        )
+        state_machine = WatchedStateMachine(self.store, self, world.watch)
         self.membership = Membership(opened.metadata.cluster_id)
-        self.raw = RawNode(plan.raft_config(self.id, self.random, opened.snapshot.snapshot.index), opened.storage)
+        config = plan.raft_config(self.id, self.random, opened.snapshot.snapshot.index)
+        self.raw = WatchedRawNode(config, opened.storage, self, world.watch)
         pending = Pending()
         self.applier = WatchedApplier(state_machine, self.membership, pending, self._configure, self._read_snapshot)
         self.applier.tell_applying = lambda entries: world.watch.applying(self, entries)
@@ -233,11 +201,13 @@ class SimMember:
         self.life += 1
         self.applier.restore(opened.snapshot.snapshot)
         self.clock_file = ClockFile(self.disk, "/member/clock")
-        cluster_clock = ClusterClock(
+        cluster_clock = WatchedClock(
             lambda: self.clock.monotonic_ns(world.now),
             lambda: self.clock.wall_ns(world.now),
             self.clock_file.load(),
         )
+        cluster_clock.tell_stamped = lambda now_ns: world.watch.stamped(self, now_ns)
+        cluster_clock.tell_assumed = lambda now_ns: world.watch.assumed_time(self, now_ns)
         cluster_clock.not_before(self.applier.stamp_ns)
         self.cluster_clock = cluster_clock
         self.node = ClusterNode(
@@ -310,6 +280,7 @@ class SimMember:
     def retire(self) -> None:
         """It was removed, knows it, and has stopped."""
         if self.state == RUNNING:
+            self.world.watch.retiring(self)
             self._die()
             self.state = REMOVED
 

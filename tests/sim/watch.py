@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.state_machine import Position
-from raft.messages import ConfState, Entry, Message, Snapshot
-from raft.quorum import majority
+from raft.errors import StepRefused
+from raft.messages import ConfState, Entry, Message, ReadState, Snapshot
+from raft.raft import Raft
 
 from . import invariants
 
@@ -29,7 +30,7 @@ class Watch:
     """Hands each thing that happens to the invariants that look at it.
 
     `committed` has the term of each index that any member holds for committed, `committed_in` the term in which that
-    was; `canonical` what each store index stands for; `acknowledged` is the highest store index that any client was
+    was, `committed_index` is the highest one; `acknowledged` is the highest store index that any client was
     told. `time_lost_at` is the last moment at which a majority of the voters did not know the cluster's time."""
 
     def __init__(self, world: World) -> None:
@@ -37,9 +38,9 @@ class Watch:
         self.violation: Violation | None = None
         self.committed: dict[int, int] = {}
         self.committed_in: dict[int, int] = {}
+        self.committed_index = 0
         self.acknowledged = 0
         self.time_lost_at = 0
-        self.refusals = 0
         self.invariants = [invariant(self) for invariant in invariants.ALL]
         self._after_step = self._hooks("after_step")
         self._sending = self._hooks("sending")
@@ -53,6 +54,19 @@ class Watch:
         self._asked = self._hooks("asked")
         self._answered = self._hooks("answered")
         self._at_end = self._hooks("at_end")
+
+        self._stepping = self._hooks("stepping")
+        self._stepped = self._hooks("stepped")
+        self._moved = self._hooks("moved")
+        self._ticked = self._hooks("ticked")
+        self._refused = self._hooks("refused")
+        self._read_asked = self._hooks("read_asked")
+        self._read_confirmed = self._hooks("read_confirmed")
+        self._membership_applied = self._hooks("membership_applied")
+        self._dumping = self._hooks("dumping")
+        self._stamped = self._hooks("stamped")
+        self._assumed_time = self._hooks("assumed_time")
+        self._retiring = self._hooks("retiring")
 
     def _hooks(self, name: str) -> list[Callable[..., None]]:
         return [getattr(invariant, name) for invariant in self.invariants if hasattr(invariant, name)]
@@ -74,6 +88,36 @@ class Watch:
         for look in self._after_step:
             look(member, raft)
 
+    def stepping(self, member: SimMember, raft: Raft, message: Message) -> None:
+        """A member's raft is about to take a message in."""
+        for look in self._stepping:
+            look(member, raft, message)
+
+    def stepped(self, member: SimMember, raft: Raft, message: Message) -> None:
+        for look in self._stepped:
+            look(member, raft, message)
+
+    def moved(self, member: SimMember, raft: Raft, role: int) -> None:
+        """A member's raft has done one thing; before, it had that role."""
+        for look in self._moved:
+            look(member, raft, role)
+
+    def ticked(self, member: SimMember, raft: Raft) -> None:
+        for look in self._ticked:
+            look(member, raft)
+
+    def refused(self, member: SimMember, message: Message, refusal: StepRefused) -> None:
+        for look in self._refused:
+            look(member, message, refusal)
+
+    def read_asked(self, member: SimMember, context: bytes) -> None:
+        for look in self._read_asked:
+            look(member, context)
+
+    def read_confirmed(self, member: SimMember, state: ReadState) -> None:
+        for look in self._read_confirmed:
+            look(member, state)
+
     def sending(self, member: SimMember, message: Message) -> None:
         self.read_disk(member)
         for look in self._sending:
@@ -93,6 +137,30 @@ class Watch:
     def applied(self, member: SimMember, commands: Sequence[Any], position: Position, results: Sequence[Any]) -> None:
         for look in self._applied:
             look(member, commands, position, results)
+
+    def membership_applied(self, member: SimMember, position: Position) -> None:
+        for look in self._membership_applied:
+            look(member, position)
+
+    def dumping(self, member: SimMember) -> None:
+        """A snapshot is made of a member's state as it is now."""
+        for look in self._dumping:
+            look(member)
+
+    def stamped(self, member: SimMember, stamp_ns: int) -> None:
+        """A leader has given an entry its time."""
+        for look in self._stamped:
+            look(member, stamp_ns)
+
+    def assumed_time(self, member: SimMember, now_ns: int) -> None:
+        """A leader that knew no time has asked its wall clock."""
+        for look in self._assumed_time:
+            look(member, now_ns)
+
+    def retiring(self, member: SimMember) -> None:
+        """A member stops because it was removed."""
+        for look in self._retiring:
+            look(member)
 
     def configured(self, member: SimMember, index: int, before: ConfState, after: ConfState) -> None:
         """A member has applied the membership change at `index`, or refused it."""
@@ -133,9 +201,9 @@ class Watch:
         voters = newest.raw.conf_state.voters if newest is not None else ()
         members = self.world.members
         knowing = sum(voter in members and knows_time(members[voter]) for voter in voters)
-        if newest is None or len(voters) - knowing >= majority(len(voters)):
+        if newest is None or (len(voters) - knowing) * 2 > len(voters):
             self.time_lost_at = self.world.now
 
 
 def knows_time(member: SimMember) -> bool:
-    return member.state == "running" and member.cluster_clock._offset_ns is not None
+    return member.state == "running" and member.cluster_clock.is_known

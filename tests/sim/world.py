@@ -82,7 +82,7 @@ class World:
         name = f"m{len(self.members) + 1}"
         joining = self._new_member(configured._replace(name=name))
         initial = InitialCluster(name, {name: configured.peer_urls}, TOKEN)
-        joining.create_joining(initial, Membership(cluster.cluster_id, cluster.members, cluster.removed))
+        joining.create_joining(initial, Membership(cluster.cluster_id, cluster.members))  # nobody tells who was removed
         self.trace(f"{joining} joins")
         joining.start()
 

@@ -27,3 +27,4 @@ class CommittedImmutable:
                 self._watch.world.fail("committed immutable", text)
             self._watch.committed_in.setdefault(index, raft.term)
         self._seen[member] = (member.life, commit)
+        self._watch.committed_index = max(self._watch.committed_index, commit)

@@ -13,11 +13,13 @@ CONF_CHANGE, LEADER = EntryType.CONF_CHANGE, Role.LEADER
 
 
 class OneChange:
+    """`configurations` has what each change, by its index in the log, has led to."""
+
     def __init__(self, watch: Any) -> None:
         self._watch = watch
         self._world = watch.world
         self._looked: dict[tuple[Any, int], int] = {}
-        self._configurations: dict[int, ConfState] = {}
+        self.configurations: dict[int, ConfState] = {}
         self._gone: dict[int, int] = {}
 
     def after_step(self, member: Any, raft: Any) -> None:
@@ -45,7 +47,7 @@ class OneChange:
                 self._world.fail("one change", f"{member} appends a change at {entry.index} while {index} is pending")
 
     def configured(self, member: Any, index: int, before: ConfState, after: ConfState) -> None:
-        known = self._configurations.setdefault(index, after)
+        known = self.configurations.setdefault(index, after)
         if known != after:
             self._world.fail("one change", f"{member} makes {after} of entry {index}, another member {known}")
         if len(set(before.voters) ^ set(after.voters)) > 1:

@@ -48,8 +48,6 @@ class PromisesKept:
 
     def _acknowledged(self, member: Any, message: Message) -> None:
         durable, index = member.durable, message.index
-        if durable.unbacked is not None:
-            self._fail(member, message, f"its log has the mark {durable.unbacked} without a snapshot")
         if index > durable.last:
             self._fail(member, message, f"its disk ends at {durable.last}")
         held = member.raw._raft.log.term(index)
