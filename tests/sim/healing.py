@@ -47,10 +47,10 @@ class Healing:
             self._probe()
 
     def _heal(self) -> None:
+        """Whoever is paused goes on when its pause ends: what waits for that is in the heap of events."""
         world = self._world
         world.network.heal()
         for member in world.members.values():
-            member.paused_until = 0
             member.disk.capacity = 1 << 40
             member.disk.crash_in = None
             member.disk.errors.clear()
