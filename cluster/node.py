@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from cluster.applier import Applier
@@ -48,6 +49,9 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING_MESSAGES = 10_000
 """Beyond this, messages from peers are dropped: raft repeats what matters."""
+
+ANNOUNCE_SECONDS = 0.001
+"""How long the news of what is committed waits for entries to travel with."""
 
 TELL_TIME = frozenset({MessageType.HEARTBEAT, MessageType.VOTE_RESP})
 """What carries cluster time to other members."""
@@ -88,6 +92,7 @@ class ClusterNode:
         clock: ClusterClock,
         next_id: Callable[[], int],
         monotonic: Callable[[], float],
+        call_later: Callable[[float, Callable[[], None]], object],
         on_applied: Callable[[], None],
     ) -> None:
         """`on_applied` is told after each `Ready`, with nothing of it left to do: the moment for a snapshot or for
@@ -106,6 +111,7 @@ class ClusterNode:
         self._clock = clock
         self._next_id = next_id
         self._monotonic = monotonic
+        self._call_later = call_later
         self._on_applied = on_applied
         self._messages: list[Message] = []
         self._unreachable: set[int] = set()
@@ -113,6 +119,8 @@ class ClusterNode:
         self._campaigns = False
         self._transfer_to = NONE
         self._ticked = False
+        self._announces = False
+        self._announces_later = False
         self._batching = Batching()
         self._undelivered: list[tuple[int, Waiting]] = []
         self._reads = Reads()
@@ -251,12 +259,28 @@ class ClusterNode:
         """Takes in all that waits and processes one `Ready` after another until none is left. It awaits the storage
         alone, so a simulator can drive it without an event loop; only one may be under way at a time."""
         self._take_inputs()
-        while self._raw.has_ready() and not self.stopping:
+        while self._raw.has_ready(announce=self._announces) and not self.stopping:
             await self._process_one_ready()
             self._take_inputs()
+        self._announces = False
+        self._announce_later()
+
+    def _announce_later(self) -> None:
+        """What is committed is told with the next entries, or without them if none come soon."""
+        if not self._announces_later and self._raw.has_ready():
+            self._announces_later = True
+            self._call_later(ANNOUNCE_SECONDS, partial(self._announce, self._raw.commit))
+
+    def _announce(self, commit: int) -> None:
+        self._announces_later = False
+        if self._raw.commit != commit:  # entries are flowing
+            self._announce_later()
+            return
+        self._announces = True
+        self._wakeup.set()
 
     async def _process_one_ready(self) -> None:
-        ready = self._raw.ready()
+        ready = self._raw.ready(announce=self._announces)
         if ready.soft_state is not None:
             self._note_leader()
         await process_ready(self._with_time(ready), self._storage, self._transport, self._applier)
@@ -341,15 +365,15 @@ class ClusterNode:
         for entry in message.entries:
             if entry.type == EntryType.NORMAL and prefix_of(entry.data) != self._raw.term:
                 continue
-            self._append_forwarded(entry)
+            self._append_forwarded(message.sender, entry)
 
-    def _append_forwarded(self, entry: Entry) -> None:
+    def _append_forwarded(self, sender: int, entry: Entry) -> None:
         data = entry.data
         if entry.type == EntryType.NORMAL:
             data = with_prefix(self._clock.stamp_ns(), data[PREFIX_SIZE:])
-        own = Message(MessageType.PROP, self._config.member_id, entries=(entry._replace(data=data),))
+        stamped = Message(MessageType.PROP, self._config.member_id, sender, entries=(entry._replace(data=data),))
         try:
-            self._raw.step(own)
+            self._raw.step(stamped)
         except (ProposalDropped, StepRefused):
             log.debug("forwarded proposal dropped")
 

@@ -184,6 +184,7 @@ class Server:
             self._clock,
             _proposal_ids(),
             loop.time,
+            loop.call_later,
             self._applied,
         )
         self._snapshotting = Snapshotting(

@@ -1,7 +1,8 @@
 """What a leader does: takes proposals, decides when what goes to whom, counts answers, and steps down in time.
 
 Messages to followers are composed when a Ready is taken, not when the reason for them turns up: what came in between
-travels together, so one append carries new entries and the news of what is committed.
+travels together, so one append carries new entries and the news of what is committed. Whether that news alone is worth
+a message, the caller says (`announce`); those who wait for their own proposal are told at once.
 
 Source: Raft paper, sections 5.3, 5.4, 8; thesis, sections 3.10 (transfer), 4.2 (membership), 6.4 (reads).
 """
@@ -48,7 +49,7 @@ def tick(raft: Raft) -> None:
 
 
 def handle_proposal(raft: Raft, message: Message) -> None:
-    """All entries of the message, or none. Raises ProposalDropped."""
+    """All entries of the message, or none. Raises ProposalDropped. The sender, if another member, waits for them."""
     entries = message.entries
     _check_room(raft, entries)
     for entry in entries:
@@ -58,6 +59,9 @@ def handle_proposal(raft: Raft, message: Message) -> None:
         raft.append(entry.type, entry.data)
         if entry.type == CONF_CHANGE:
             raft.pending_conf_index = raft.log.last_index
+    progress = raft.progress_of(message.sender)
+    if progress is not None:
+        progress.proposed = raft.log.last_index
 
 
 def _check_room(raft: Raft, entries: tuple[Entry, ...]) -> None:
@@ -129,7 +133,7 @@ def _handle_acknowledgement(raft: Raft, progress: Progress, index: int) -> None:
         progress.become_replicate()
     if news:
         raft.maybe_commit()
-    if progress.wants_append(raft.log.last_index, raft.log.commit):
+    if progress.wants_append(raft.log.last_index, raft.log.commit, announce=True):
         raft.appends_due = True
     _maybe_hand_over(raft, progress)
 
@@ -248,20 +252,23 @@ def _maybe_leave(raft: Raft) -> None:
 # Messages out, when a Ready is taken.
 
 
-def has_messages_due(raft: Raft) -> bool:
+def has_messages_due(raft: Raft, announce: bool) -> bool:
     if raft.heartbeat_due or (raft.read_rounds.waiting and raft.committed_in_term):
         return True
-    return raft.appends_due and _any_wants_append(raft)
+    return raft.appends_due and _any_wants_append(raft, announce)
 
 
-def _any_wants_append(raft: Raft) -> bool:
+def _any_wants_append(raft: Raft, announce: bool) -> bool:
     last_index, commit = raft.log.last_index, raft.log.commit
-    return any(progress.wants_append(last_index, commit) for progress in raft.tracker.peers)
+    for progress in raft.tracker.peers:
+        if progress.wants_append(last_index, commit, announce):
+            return True
+    return False
 
 
-def compose_messages(raft: Raft) -> None:
+def compose_messages(raft: Raft, announce: bool) -> None:
     if raft.appends_due:
-        _send_appends(raft)
+        _send_appends(raft, announce or raft.leaving_at > 0)
     reads_begun = _begin_reads(raft)
     if raft.heartbeat_due:
         raft.heartbeat_due = False
@@ -300,16 +307,16 @@ _Shared = dict[int, tuple[tuple[Entry, ...], int]]
 """Entries from an index on, with their bytes: followers at the same place get the same tuple."""
 
 
-def _send_appends(raft: Raft) -> None:
+def _send_appends(raft: Raft, announce: bool) -> None:
     """At most one message for each follower; what does not fit goes with the next Ready."""
     raft.appends_due = False
     log = raft.log
     shared: _Shared = {}
     for progress in raft.tracker.peers:
-        if progress.wants_append(log.last_index, log.commit):
+        if progress.wants_append(log.last_index, log.commit, announce):
             _send_append(raft, progress, shared)
-            if progress.next <= log.last_index and not progress.is_paused:
-                raft.appends_due = True
+        if progress.wants_append(log.last_index, log.commit, announce=True):
+            raft.appends_due = True
 
 
 def _send_append(raft: Raft, progress: Progress, shared: _Shared) -> None:

@@ -53,8 +53,8 @@ class Inflights:
 
 
 class Progress:
-    """`due` asks for a message even if there is nothing new to say; `sent_commit` is the commit index last told, and
-    `commit` the one that the member has confirmed to know."""
+    """`due` asks for a message even if there is nothing new to say; `sent_commit` is the commit index last told,
+    `commit` the one that the member has confirmed to know, and `proposed` the last entry that it asked for itself."""
 
     __slots__ = (
         "commit",
@@ -65,6 +65,7 @@ class Progress:
         "next",
         "pending_snapshot",
         "probe_sent",
+        "proposed",
         "recent_active",
         "sent_commit",
         "state",
@@ -81,6 +82,7 @@ class Progress:
         self.recent_active = False
         self.sent_commit = 0
         self.commit = 0
+        self.proposed = 0
         self.due = False
 
     @property
@@ -89,9 +91,11 @@ class Progress:
             return self.inflights.full
         return self.probe_sent or self.state == ProgressState.SNAPSHOT
 
-    def wants_append(self, last_index: int, commit: int) -> bool:
-        """Whether there is something to say and room to say it."""
-        return (self.due or self.next <= last_index or self.sent_commit < commit) and not self.is_paused
+    def wants_append(self, last_index: int, commit: int, announce: bool) -> bool:
+        """Whether there is something to say and room to say it. That `commit` has grown is a reason to `announce` it,
+        or for a member that waits for an entry of its own."""
+        told = commit if announce else min(commit, self.proposed)
+        return (self.due or self.next <= last_index or self.sent_commit < told) and not self.is_paused
 
     def sent_append(self, last_index: int, size: int, commit: int) -> None:
         """An append that ends at `last_index` is on its way; `last_index` is `next - 1` if it carries no entries."""

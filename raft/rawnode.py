@@ -224,31 +224,37 @@ class RawNode:
 
     # What it wants done.
 
-    def has_ready(self) -> bool:
+    def has_ready(self, *, announce: bool = True) -> bool:
         """Whether `ready()` would carry anything."""
         raft = self._raft
+        log, handed = raft.log, self._handed
         return bool(
             raft.messages
             or raft.persisted_messages
             or raft.read_states
-            or raft.log.has_committed_entries
-            or raft.log.unstable.has_more
-            or (leader.has_messages_due(raft) if raft.role == LEADER else raft.forwarded_reads.waiting)
-            or raft.hard_state != self._handed
+            or log.has_committed_entries
+            or log.unstable.has_more
+            or (leader.has_messages_due(raft, announce) if raft.role == LEADER else raft.forwarded_reads.waiting)
+            or (announce and log.commit != handed.commit)
+            or (raft.term, raft.vote) != handed[:2]
             or (raft.lead, raft.role) != self._soft_state
         )
 
-    def ready(self) -> Ready:
-        """What the caller owes now, taken out. Raises ReadyOutstanding if the last one was not given back."""
+    def ready(self, *, announce: bool = True) -> Ready:
+        """What the caller owes now, taken out. Raises ReadyOutstanding if the last one was not given back.
+
+        That the commit index has grown is news for the disk and for followers, which travels at no cost with the next
+        entries. Without `announce` nothing is saved or sent for it alone; a caller that makes use of this calls once
+        more, with it, when no entries have followed soon."""
         if self._outstanding is not None:
             raise ReadyOutstanding("the last Ready was not given to advance()")
         raft = self._raft
         if raft.role == LEADER:
-            leader.compose_messages(raft)
+            leader.compose_messages(raft, announce)
         else:
             follower.forward_reads(raft)
         entries, snapshot = raft.log.unstable.hand_out()
-        hard_state, must_sync = self._hand_out_hard_state()
+        hard_state, must_sync = self._hand_out_hard_state(announce or bool(entries) or snapshot is not None)
         self._outstanding = Ready(
             self._hand_out_soft_state(),
             hard_state,
@@ -265,16 +271,20 @@ class RawNode:
         raft.read_states.clear()
         return self._outstanding
 
-    def _hand_out_hard_state(self) -> tuple[HardState | None, bool]:
+    def _hand_out_hard_state(self, with_commit: bool) -> tuple[HardState | None, bool]:
         """The hard state if it is news, and whether it must be on disk before a promise: term and vote must. The commit
-        index is only a help at the next start, unless it decides a membership change: the member that goes stops when
-        it hears of that, and one that forgot it over a power cut might need its vote for ever."""
+        index is only a help at the next start, and can wait unless `with_commit`. But if it decides a membership change
+        it must be there too: the member that goes stops when it hears of that, and one that forgot it over a power cut
+        might need its vote for ever."""
         old, new = self._handed, self._raft.hard_state
         if new == old:
             return None, False
-        self._handed = new
         decides = new.commit != old.commit and self._raft.log.has_conf_change(old.commit, new.commit)
-        return new, decides or new.term != old.term or new.vote != old.vote
+        must_sync = decides or new.term != old.term or new.vote != old.vote
+        if not must_sync and not with_commit:
+            return None, False
+        self._handed = new
+        return new, must_sync
 
     def _hand_out_soft_state(self) -> SoftState | None:
         raft = self._raft

@@ -134,6 +134,7 @@ class Cluster:
             ClusterClock(lambda: int(loop.time() * 1e9), lambda: self.wall_ns),
             lambda: next(counter),
             loop.time,
+            loop.call_later,
             lambda: None,
         )
 

@@ -226,6 +226,7 @@ class SimMember:
             cluster_clock,
             self._ids(),
             self._monotonic,
+            self._call_later,
             self._applied,
         )
         self.service = Service(self.node, self.store, lambda: self.clock.wall_ns(world.now) / SECOND)
@@ -333,6 +334,15 @@ class SimMember:
     def _resume(self, life: int) -> None:
         if self.life == life and self._work is not None:
             self._drive()
+
+    def _call_later(self, seconds: float, action: Callable[[], None]) -> None:
+        delay_ns = self.clock.true_duration_ns(int(seconds * SECOND))
+        self.world.after(delay_ns, "later", self, self._called, action, self.life)
+
+    def _called(self, action: Callable[[], None], life: int) -> None:
+        if self.life == life:
+            action()
+            self.wake()
 
     def receive(self, message: Message) -> None:
         self.node.receive(message)
