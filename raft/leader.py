@@ -260,10 +260,7 @@ def has_messages_due(raft: Raft, announce: bool) -> bool:
 
 def _any_wants_append(raft: Raft, announce: bool) -> bool:
     last_index, commit = raft.log.last_index, raft.log.commit
-    for progress in raft.tracker.peers:
-        if progress.wants_append(last_index, commit, announce):
-            return True
-    return False
+    return any(progress.wants_append(last_index, commit, announce) for progress in raft.tracker.peers)
 
 
 def compose_messages(raft: Raft, announce: bool) -> None:
