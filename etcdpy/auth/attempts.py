@@ -21,15 +21,16 @@ class Rate(NamedTuple):
     per_second: float
 
 
-PER_USER_AND_ADDRESS = Rate(20, 10)
-PER_ADDRESS = Rate(40, 20)
+PER_USER_AND_ADDRESS = Rate(20, 5)
+PER_ADDRESS = Rate(40, 10)
+"""Less than a thread can check at bcrypt's usual cost, about 13 a second."""
 
 
 class Attempts:
     """`clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._tokens: OrderedDict[_Key, tuple[float, float]] = OrderedDict()
 
     def take(self, user: str, address: str) -> bool:
@@ -52,10 +53,10 @@ class Attempts:
 
     def _left(self, key: _Key, rate: Rate) -> float:
         tokens, at = self._tokens.get(key, (rate.burst, 0.0))
-        return min(rate.burst, tokens + (self._clock() - at) * rate.per_second)
+        return min(rate.burst, tokens + (self.clock() - at) * rate.per_second)
 
     def _add(self, key: _Key, rate: Rate, tokens: int) -> None:
-        self._tokens[key] = min(rate.burst, self._left(key, rate) + tokens), self._clock()
+        self._tokens[key] = min(rate.burst, self._left(key, rate) + tokens), self.clock()
         self._tokens.move_to_end(key)
         if len(self._tokens) > MAX_BUCKETS:
             self._tokens.popitem(last=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -21,10 +22,13 @@ from etcdpy.auth.attempts import Attempts
 from etcdpy.auth.credentials import Credentials, Login, parse_basic
 from etcdpy.auth.model import AuthState
 from etcdpy.auth.passwords import Busy, Passwords
+from etcdpy.auth.patience import Patience
 
 log = logging.getLogger(__name__)
 
 MAX_REMEMBERED = 10_000
+LOG_PAUSE_SECONDS = 10.0
+"""Who guesses must not fill the log."""
 
 Told = Callable[[str | None], object]
 """Takes the user's name, "" for somebody without one, None for credentials that are wrong."""
@@ -56,8 +60,8 @@ class Verifier:
         self._state = state
         self._passwords = passwords
         self._attempts = attempts
-        self._sleep = sleep
-        self._held_up: set[tuple[str, str]] = set()
+        self._patience = Patience(attempts, sleep)
+        self._silent_until = -math.inf
         self._key = secrets.token_bytes(32)
         self._verdicts: dict[bytes, _Verdict] = {}
         self._checking: dict[bytes, list[Told]] = {}
@@ -105,33 +109,25 @@ class Verifier:
     async def _check(self, digest: bytes, login: Login, address: str) -> None:
         user: str | None = None
         try:
-            if await self._may_try(login.user, address):
+            if await self._patience.may_try(login.user, address):
                 user = await self._compare(digest, login, address)
             else:
-                log.warning("too many wrong passwords", extra={"fields": {"address": address}})
+                self._say("too many wrong passwords", address)
         except Busy:
-            log.warning("too many logins wait", extra={"fields": {"address": address}})
+            self._say("too many logins wait", address)
         finally:
             for told in self._checking.pop(digest):
                 told(user)
 
-    async def _may_try(self, user: str, address: str) -> bool:
-        """Where too many were wrong, one waits until another may be tried, and the others are refused at once."""
-        attempts, who = self._attempts, (user, address)
-        if attempts.take(user, address):
-            return True
-        if who in self._held_up:
-            return False
-        self._held_up.add(who)
-        try:
-            await self._sleep(attempts.seconds_until(user, address))
-        finally:
-            self._held_up.discard(who)
-        return attempts.take(user, address)
+    def _say(self, what: str, address: str) -> None:
+        now = self._attempts.clock()
+        if now >= self._silent_until:
+            self._silent_until = now + LOG_PAUSE_SECONDS
+            log.warning(what, extra={"fields": {"address": address}})
 
     async def _compare(self, digest: bytes, login: Login, address: str) -> str | None:
         password_hash = self._current_hash(login.user)
-        is_right = await self._passwords.is_right(login.password, password_hash)
+        is_right = await self._passwords.is_right(login.password, password_hash, login.user, address)
         self._remember(digest, _Verdict(login.user, password_hash, is_right))
         if is_right:
             self._attempts.give_back(login.user, address)

@@ -13,7 +13,9 @@ import pytest
 from etcdpy.auth.attempts import MAX_BUCKETS, PER_ADDRESS, PER_USER_AND_ADDRESS, Attempts
 from etcdpy.auth.credentials import Credentials, parse_basic
 from etcdpy.auth.model import AuthState
-from etcdpy.auth.passwords import MAX_WAITING, BadPassword, Busy, Passwords
+from etcdpy.auth.passwords import MAX_WAITING_PER_ADDRESS, BadPassword, Busy, Passwords
+from etcdpy.auth.patience import MAX_WAITING_SECONDS
+from etcdpy.auth.turns import Turns
 from etcdpy.auth.verifier import MAX_REMEMBERED, UNKNOWN, Verifier
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
@@ -25,9 +27,9 @@ class CountingPasswords(Passwords):
         super().__init__(4)
         self.checks: list[tuple[bytes, str | None]] = []
 
-    async def is_right(self, password: bytes, password_hash: str | None) -> bool:
+    async def is_right(self, password: bytes, password_hash: str | None, user: str = "", address: str = "") -> bool:
         self.checks.append((password, password_hash))
-        return await super().is_right(password, password_hash)
+        return await super().is_right(password, password_hash, user, address)
 
 
 class Bench:
@@ -37,15 +39,11 @@ class Bench:
         self.put_user("alice", HASH)
         self.passwords = CountingPasswords()
         self.attempts = Attempts(lambda: self.now)
-        self.slept: list[float] = []
-        self.time_passes = False
         self.verifier = Verifier(self.state, self.passwords, self.attempts, self.sleep)
 
     async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
         await asyncio.sleep(0)
-        if self.time_passes:
-            self.now += seconds
+        self.now += seconds
 
     def put_user(self, name: str, password_hash: str) -> None:
         self.state.put_user(name, password_hash, None, None, None, True)
@@ -122,17 +120,16 @@ def test_equal_credentials_wait_for_one_look() -> None:
 
 def test_guessing_is_slowed_for_a_user_from_an_address_and_nobody_else() -> None:
     async def scenario(bench: Bench) -> None:
-        burst = int(PER_USER_AND_ADDRESS.burst)
-        for number in range(burst + 20):
+        begun, (burst, per_second) = bench.now, PER_USER_AND_ADDRESS
+        for number in range(int(burst)):
             assert await bench.ask("alice", f"wrong{number}") is None
-        assert len(bench.passwords.checks) == burst
-        assert await bench.ask("alice", "right") is None, "a guess that is right is a guess"
+        assert bench.now == begun
         assert await bench.ask("alice", "right", "2.2.2.2") == "alice"
         assert await bench.ask("alice", "right") == "alice", "what is known needs no look"
-        bench.time_passes = True
-        assert await bench.ask("alice", "wrong!") is None
-        assert bench.passwords.checks[-1][0] == b"wrong!"
-        assert bench.slept[-1] == 1 / PER_USER_AND_ADDRESS.per_second
+        assert bench.now == begun
+        for number in range(20):
+            assert await bench.ask("alice", f"wrong again{number}") is None
+        assert bench.now - begun >= 20 / per_second
 
     run(scenario)
 
@@ -141,8 +138,44 @@ def test_many_guesses_at_once_are_no_way_around() -> None:
     async def scenario(bench: Bench) -> None:
         guesses = [bench.ask("alice", f"wrong{number}") for number in range(60)]
         assert set(await asyncio.gather(*guesses)) == {None}
-        assert len(bench.passwords.checks) == PER_USER_AND_ADDRESS.burst
-        assert len(bench.slept) == 1, "one waits, the others do not"
+        assert len(bench.passwords.checks) == PER_USER_AND_ADDRESS.burst + 1, "one waits, the others do not"
+
+    run(scenario)
+
+
+def test_a_user_of_an_address_where_others_guess_gets_his_turn() -> None:
+    """They ask again as soon as they have been told no, and he once."""
+
+    async def scenario(bench: Bench) -> None:
+        bench.put_user("bob", OTHER_HASH)
+        over = False
+
+        async def guess(who: int) -> None:
+            number = 0
+            while not over:
+                await bench.ask(f"u{who % 20}", f"wrong{who}-{number}")
+                number += 1
+                await asyncio.sleep(0)
+
+        guessing = [asyncio.create_task(guess(who)) for who in range(40)]
+        while len(bench.passwords.checks) < 2 * PER_ADDRESS.burst:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        begun = bench.now
+        assert await bench.ask("bob", "other") == "bob"
+        assert bench.now - begun < 25 / PER_ADDRESS.per_second
+        over = True
+        await asyncio.gather(*guessing)
+
+    run(scenario)
+
+
+def test_who_has_waited_too_long_is_refused() -> None:
+    async def scenario(bench: Bench) -> None:
+        asked = [bench.ask(f"u{number}", "x") for number in range(400)]
+        assert set(await asyncio.gather(*asked)) == {None}
+        at_most = PER_ADDRESS.burst + (MAX_WAITING_SECONDS + 1) * PER_ADDRESS.per_second
+        assert len(bench.passwords.checks) <= at_most
+        assert bench.verifier._patience._lines == {}
 
     run(scenario)
 
@@ -152,16 +185,27 @@ def test_what_is_right_costs_no_attempt() -> None:
         for number in range(60):
             bench.put_user(f"u{number}", HASH)
             assert await bench.ask(f"u{number}", "right") == f"u{number}"
-        assert bench.slept == []
+        assert bench.now == 1000.0
+
+    run(scenario)
+
+
+def test_guessing_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(bench: Bench) -> None:
+        for times in (1, 2):
+            await asyncio.gather(*(bench.ask("alice", f"wrong{times}-{number}") for number in range(100)))
+            assert caplog.messages == ["too many wrong passwords"] * times
+            bench.now += 60
 
     run(scenario)
 
 
 def test_guessing_many_users_from_an_address_is_slowed() -> None:
     async def scenario(bench: Bench) -> None:
+        begun = bench.now
         for number in range(100):
             await bench.ask(f"user{number}", "x")
-        assert len(bench.passwords.checks) == PER_ADDRESS.burst
+        assert bench.now - begun >= (100 - PER_ADDRESS.burst) / PER_ADDRESS.per_second
 
     run(scenario)
 
@@ -233,12 +277,69 @@ def test_an_empty_password_and_a_broken_hash_are_wrong() -> None:
 
 def test_too_many_at_once_are_refused_and_the_loop_goes_on() -> None:
     async def scenario(bench: Bench) -> None:
-        answers = await asyncio.gather(
-            *(bench.passwords.is_right(b"x", HASH) for _ in range(MAX_WAITING + 5)), return_exceptions=True
-        )
-        assert [type(answer) for answer in answers].count(Busy) == 5
+        count = MAX_WAITING_PER_ADDRESS + 5
+        crowd = [bench.passwords.is_right(b"x", HASH, "", "1.1.1.1") for _ in range(count)]
+        others = [bench.passwords.is_right(b"right", HASH, "", f"2.2.2.{number}") for number in range(5)]
+        *answers, last = await asyncio.gather(*crowd, asyncio.gather(*others), return_exceptions=True)
+        assert 4 <= [type(answer) for answer in answers].count(Busy) <= 5  # one is under way at once
+        assert last == [True] * 5
 
     run(scenario)
+
+
+def test_a_crowd_waits_for_itself_and_nobody_else_does() -> None:
+    """Addresses take turns, and so do the users of one."""
+
+    async def scenario(bench: Bench) -> None:
+        done: list[str] = []
+
+        async def check(name: str, user: str, address: str) -> None:
+            await bench.passwords.is_right(b"x", HASH, user, address)
+            done.append(name)
+
+        crowd = [check("crowd", "alice", "1.1.1.1") for _ in range(30)]
+        await asyncio.gather(*crowd, check("neighbour", "bob", "1.1.1.1"), check("stranger", "alice", "2.2.2.2"))
+        assert {"neighbour", "stranger"} <= set(done[:5]), done
+
+    run(scenario)
+
+
+def test_who_leaves_while_he_waits_holds_up_nobody() -> None:
+    async def scenario(bench: Bench) -> None:
+        for begun in (0, 1, 2):
+            waiting = [asyncio.create_task(bench.passwords.is_right(b"x", HASH)) for _ in range(5)]
+            for _ in range(begun):
+                await asyncio.sleep(0)
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            assert await asyncio.wait_for(bench.passwords.is_right(b"right", HASH), 10)
+        assert bench.passwords._free_threads == 1
+
+    run(scenario)
+
+
+def test_many_users_of_one_address_who_are_right_all_get_in() -> None:
+    """After a restart nothing is remembered, and all of them come at once."""
+
+    async def scenario(bench: Bench) -> None:
+        users = [f"u{number}" for number in range(120)]
+        for user in users:
+            bench.put_user(user, HASH)
+        assert await asyncio.gather(*(bench.ask(user, "right") for user in users)) == users
+
+    run(scenario)
+
+
+def test_lines_take_turns() -> None:
+    turns: Turns[str] = Turns()
+    for path, work in ((("a", "x"), "1"), (("a", "x"), "2"), (("a", "y"), "3"), (("b", "x"), "4"), ((), "0")):
+        turns.add(path, work)
+    assert (turns.waiting, turns.waiting_in("a"), turns.waiting_in("c")) == (5, 3, 0)
+    assert [turns.take() for _ in range(5)] == ["0", "1", "4", "3", "2"]
+    with pytest.raises(KeyError):
+        turns.take()
+    assert turns.waiting == 0
 
 
 @pytest.mark.parametrize(

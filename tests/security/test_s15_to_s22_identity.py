@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import secrets
+import socket
 import statistics
 import threading
 import time
@@ -76,6 +78,40 @@ def test_s16_a_storm_of_wrong_passwords_costs_no_election_and_delays_nobody() ->
         assert statistics.median(waits) < 0.1
         assert max(waits) < 1
         assert raft_term(member) == term
+
+
+def test_s16_who_logs_in_during_a_storm_gets_in_soon() -> None:
+    """Nobody here is known: each login needs its look at the password."""
+    users = [f"u{number}" for number in range(6)]
+    with running("--bcrypt-cost=10") as member:
+        member.secure(**dict.fromkeys(users, KV["alice"]))
+        over = threading.Event()
+        storm = [threading.Thread(target=guess_on, args=(member, f"g{n % 8}", over)) for n in range(32)]
+        for thread in storm:
+            thread.start()
+        try:
+            time.sleep(2)
+            for number, user in enumerate(users):
+                source, patience = ("127.0.0.2", 1.5) if number < 4 else ("127.0.0.1", 4)
+                begun = time.monotonic()
+                assert login(member, user, "pw", source) != 401, source
+                assert time.monotonic() - begun < patience, source
+        finally:
+            over.set()
+            for thread in storm:
+                thread.join()
+        assert member.log.count("too many wrong passwords") < 5
+
+
+def guess_on(member: Member, name: str, over: threading.Event) -> None:
+    while not over.is_set():
+        assert login(member, name, secrets.token_hex(), "127.0.0.1") == 401
+
+
+def login(member: Member, user: str, password: str, source: str) -> int:
+    with socket.create_connection(("127.0.0.1", member.port), 20, (source, 0)) as connection:
+        connection.sendall(request("GET", "/v2/keys/app/k", headers=authorization(f"{user}:{password}")))
+        return status_of(connection.recv(1 << 16))
 
 
 def guess(member: Member, name: str, part: int) -> None:
