@@ -164,8 +164,8 @@ class DurableStorage:
                 break
             except DiskFull as full:
                 log.error("disk full, waiting for space: %s", full)
-                await self._pause()
-                writing = self._syncer.run(write)
+            await self._pause()
+            writing = self._syncer.run(write)
         self._memory.save(hard_state, entries, installed)
         self.bytes_since_snapshot += sum(len(entry.data) for entry in entries)
         if installed is not None:
