@@ -8,6 +8,7 @@ that ends in a slash, then the methods that the route allows.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -46,6 +47,8 @@ from etcdpy.service import Service
 
 CLOSE_SECONDS = 1.0
 RAFT_PREFIX = "/raft/"
+
+log = logging.getLogger(__name__)
 
 AiohttpHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -123,6 +126,9 @@ class App:
             return await self._serve(request, exchange)
         except BadRequest as refusal:
             exchange.write(refusal.answer)
+            return Sent(keep_alive=False)
+        except ConnectionError as reason:  # the client's doing
+            log.debug("connection ended", extra={"fields": {"reason": str(reason)}})
             return Sent(keep_alive=False)
         finally:
             connection.request_ends(request)

@@ -38,8 +38,12 @@ def attack_slowly(member: Member) -> None:
         begun = time.monotonic()
         for number, connection in enumerate(slow):
             connection.sendall(beginnings[number % len(beginnings)])
-        for connection in lazy:
-            connection.sendall(request("GET", "/v2/keys/big?recursive=true") * 40)
+        for number, connection in enumerate(lazy):
+            watch = request("GET", "/v2/keys/big?wait=true&recursive=true&stream=true")
+            connection.sendall(watch if number % 2 else request("GET", "/v2/keys/big?recursive=true") * 40)
+        until_watchers(member, len(lazy) // 2)
+        for _ in range(3):
+            assert member.ask("PUT", "/v2/keys/big/a", f"value={'w' * 500_000}")[0] == 200
         while time.monotonic() - begun < 9:
             for connection in slow[:2]:
                 connection.sendall(b"a")  # a byte now and then must not buy time
@@ -52,6 +56,13 @@ def attack_slowly(member: Member) -> None:
             assert time.monotonic() - begun < 25
             time.sleep(0.1)
     assert member.ask("DELETE", "/v2/keys/big?recursive=true")[0] == 200
+    assert " error " not in member.log, "a client that is slow is no error of ours"
+
+
+def until_watchers(member: Member, count: int) -> None:
+    deadline = time.monotonic() + 5
+    while member.json("GET", "/v2/stats/store")["watchers"] != count:
+        assert time.monotonic() < deadline
 
 
 TOO_MUCH = {
