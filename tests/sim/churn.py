@@ -76,6 +76,22 @@ class Churn:
         urls = (f"http://new{self._count}:2380",)
         self._change(at, change_type, Member(compute_member_id(urls, "", self._count), "", urls))
 
+    def add_again(self, random: Random) -> None:
+        """Somebody tries to bring a removed member back, which must be refused."""
+        at = self._somebody(random)
+        gone = sorted(at.membership.removed) if at is not None else []
+        if at is not None and gone and not self.lost:
+            id_ = random.choice(gone)
+            self._change(at, ConfChangeType.ADD_LEARNER, Member(id_, "", (f"http://again{id_ % 1000}:2380",)))
+
+    def update(self, random: Random) -> None:
+        """A member has moved."""
+        at = self._somebody(random)
+        if at is not None and at.membership.members:
+            self._count += 1
+            member = random.choice(at.membership.members)
+            self._change(at, ConfChangeType.UPDATE, Member(member.id, "", (f"http://moved{self._count}:2380",)))
+
     def promote(self, random: Random) -> None:
         at = self._somebody(random)
         learners = [member for member in at.membership.members if member.is_learner] if at is not None else []

@@ -21,6 +21,8 @@ class Faults:
     def __init__(self, world: World) -> None:
         self._world = world
         self._doomed_children: set[SimMember] = set()
+        self._stranding = 0, Random(0)
+        self._stranded: list[tuple[int, int]] = []
 
     def strike(self, fault: Fault) -> None:
         getattr(self, f"_{fault.kind}")(Random(f"{self._world.seed}/fault/{fault.number}"))
@@ -102,6 +104,36 @@ class Faults:
             others = [member for member in self._world.members if member != leader.id]
             self._cut_for_a_while([(a, leader.id) for a in others] + [(leader.id, a) for a in others], random)
 
+    def _strand_leaders(self, random: Random) -> None:
+        """Each new leader is cut off soon after it was elected, and the one before comes back: their logs part, and old
+        entries return with new leaders (Raft paper, figure 8)."""
+        self._stranding = random.choice((2, 3, 5)), random
+        if leader := self._leader(random):
+            self._strand(leader, random)
+
+    def elected(self, leader: SimMember) -> None:
+        rounds, random = self._stranding
+        if rounds > 0:
+            self._stranding = rounds - 1, random
+            delay = random.choice((0, 0, random.randrange(20), random.randrange(300))) * MILLISECOND
+            self._world.after(1 + delay, "strand", None, self._strand, leader, random)
+
+    def _strand(self, leader: SimMember, random: Random) -> None:
+        network = self._world.network
+        for link in self._stranded:
+            network.restore_link(*link)
+        others = [member for member in self._world.members if member != leader.id]
+        self._stranded = [(a, leader.id) for a in others] + [(leader.id, a) for a in others]
+        for link in self._stranded:
+            network.cut_link(*link)
+        self._world.after(5 * SECOND, "links up", None, self._end_stranding, self._stranded)
+
+    def _end_stranding(self, links: list[tuple[int, int]]) -> None:
+        if links is self._stranded:
+            self._stranding, self._stranded = (0, self._stranding[1]), []
+            for link in links:
+                self._world.network.restore_link(*link)
+
     def _one_way(self, random: Random) -> None:
         """Somebody hears nobody, or is heard by nobody; or one link works one way."""
         member = (self._leader if random.random() < 0.5 else self._running)(random)
@@ -175,6 +207,12 @@ class Faults:
             leader.node.transfer_leadership()
             leader.wake()
 
+    def _change_and_transfer(self, random: Random) -> None:
+        """The one who takes over may not have heard yet that the change is committed."""
+        random.choice((self._add_voter, self._remove))(random)
+        delay = random.choice((1, 1 + random.randrange(30) * MILLISECOND))
+        self._world.after(delay, "transfer", None, self._transfer, random)
+
     def _add_voter(self, random: Random) -> None:
         self._world.churn.add(random, ConfChangeType.ADD_VOTER)
 
@@ -186,6 +224,12 @@ class Faults:
 
     def _remove(self, random: Random) -> None:
         self._world.churn.remove(random)
+
+    def _update(self, random: Random) -> None:
+        self._world.churn.update(random)
+
+    def _add_again(self, random: Random) -> None:
+        self._world.churn.add_again(random)
 
     def _two_changes(self, random: Random) -> None:
         """At once, perhaps by two operators at two members."""

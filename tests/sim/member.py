@@ -31,7 +31,7 @@ from etcdpy.expiry import Expiry
 from etcdpy.service import Service
 from etcdpy.state_machine import EtcdStateMachine
 from etcdpy.store.store import Store
-from raft.messages import ConfChange, ConfState, Message, Role, Snapshot
+from raft.messages import ConfChange, ConfState, Entry, Message, Role, Snapshot
 
 from .clock import MemberClock
 from .disk import PowerCut, SimDisk
@@ -130,6 +130,7 @@ class SimMember:
         self.life = 0
         self.paused_until = 0
         self.rotten = False
+        self.last_handed: Sequence[Entry] = ()
         self.disk_delay_ns = 1
         self._work: Coroutine[Any, Any, None] | None = None
         self._receiving: list[Any] = []
@@ -353,11 +354,19 @@ class SimMember:
         self.first_election.check()
         self.expiry.check()
         if self.world.plan.promotes:
-            self.promotion.check()
+            self._promote()
         self.guarded(self._look_after_disk)
         if self.state == RUNNING and self._ticks % CLOCK_SAVED_TICKS == 0:
             self.world.network.dial(self)
         self.wake()
+
+    def _promote(self) -> None:
+        was_under_way = self.promotion._under_way
+        self.promotion.check()
+        if self.promotion._under_way and not was_under_way and self.node._undelivered:
+            change = self.node._undelivered[-1][1].payload
+            assert isinstance(change, ConfChange)
+            self.world.watch.promoting(self, change.node_id)
 
     def _look_after_disk(self) -> None:
         self.storage.probe()

@@ -1,7 +1,7 @@
 """Bugs that Raft stores have had, put back one at a time by patching at run time. Each must be caught.
 
-A mutant is a function that replaces attributes of the product through `put`; everything is as it was afterwards. The
-`bug` names the class of mistake and who has made it.
+A mutant is a function that replaces attributes of the product through `put`, or an edit of one place (`edits.py`);
+everything is as it was afterwards. The `bug` names the class of mistake and who has made it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from etcdpy.store import event_history, snapshot, ttl_heap, watcher_hub
 from raft import candidate, follower, leader, log, progress, quorum, raft, read_only, step, tracker
 from raft.messages import NONE, ReadState
 
+from .editing import edited, find, replaced
+from .edits import EDITS, Edit
+
 Put = Callable[[Any, str, Any], None]
 
 
@@ -28,7 +31,7 @@ class Mutant(NamedTuple):
 
     name: str
     bug: str
-    patch: Callable[[Put], None]
+    patch: Callable[[Put], None] | Edit
     seeds: int
 
 
@@ -45,17 +48,22 @@ def _mutant(bug: str, seeds: int = 50) -> Callable[[Callable[[Put], None]], Call
 
 @contextmanager
 def planted(mutant: Mutant) -> Iterator[None]:
-    replaced: list[tuple[Any, str, Any]] = []
+    if isinstance(mutant.patch, Edit):
+        function = find(mutant.patch.where)
+        with replaced(function, edited(function, mutant.patch.old, mutant.patch.new)):
+            yield
+        return
+    before: list[tuple[Any, str, Any]] = []
 
     def put(owner: Any, name: str, value: Any) -> None:
-        replaced.append((owner, name, owner.__dict__[name]))
+        before.append((owner, name, owner.__dict__[name]))
         setattr(owner, name, value)
 
     mutant.patch(put)
     try:
         yield
     finally:
-        for owner, name, value in reversed(replaced):
+        for owner, name, value in reversed(before):
             setattr(owner, name, value)
 
 
@@ -390,3 +398,6 @@ def lost_history_is_silent(put: Put) -> None:
         "scan",
         lambda self, path, recursive, since: scan(self, path, recursive, max(since, self.oldest_index)),
     )
+
+
+MUTANTS.extend(Mutant(edit.name, edit.bug, edit, 50) for edit in EDITS)

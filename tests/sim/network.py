@@ -23,6 +23,8 @@ PROP = MessageType.PROP
 anything."""
 
 MILLISECOND = 1_000_000
+MOST_LATE_NS = 5_000 * MILLISECOND
+"""A straggler is a copy of a message that comes when everybody has forgotten it."""
 
 
 class Network:
@@ -36,6 +38,7 @@ class Network:
         self.cut: dict[tuple[int, int], int] = {}
         self.loss = plan.loss
         self.duplication = plan.duplication
+        self.stragglers = plan.stragglers
         self.delay_ns = plan.delay_ns
 
     def heal(self) -> None:
@@ -43,6 +46,7 @@ class Network:
         self.loss = 0.0
         self.duplication = 0.0
         self.delay_ns = (100_000, MILLISECOND)
+        self.stragglers = 0.0
 
     def cut_link(self, sender: int, to: int) -> None:
         self.cut[sender, to] = self.cut.get((sender, to), 0) + 1
@@ -65,6 +69,9 @@ class Network:
             self._lost(sender, message)
             return
         self._world.after(self._delay(), "message", None, self._arrive, sender, message, sender.life)
+        if self.stragglers and message.type != PROP and random() < self.stragglers:
+            late = int(random() * MOST_LATE_NS)
+            self._world.after(late, "message", None, self._arrive, sender, message, sender.life)
         if self.duplication and message.type != PROP and random() < self.duplication:
             self._world.after(self._delay() * 3, "message", None, self._arrive, sender, message, sender.life)
 

@@ -30,6 +30,7 @@ FAULTS = {
     "crash_in_call": 8,
     "split": 4,
     "isolate_leader": 5,
+    "strand_leaders": 3,
     "one_way": 4,
     "lossy": 2,
     "duplicating": 2,
@@ -43,11 +44,14 @@ FAULTS = {
     "slow_disk": 2,
     "bit_rot": 1,
     "transfer": 4,
+    "change_and_transfer": 2,
     "kill_child": 1,
     "add_voter": 3,
     "add_learner": 2,
     "promote": 3,
     "remove": 4,
+    "update": 1,
+    "add_again": 1,
     "two_changes": 2,
     "heal": 3,
 }
@@ -74,6 +78,7 @@ class Plan:
         self.disk_ns = random.choice(((100_000, MILLISECOND), (MILLISECOND, 8 * MILLISECOND)))
         self.loss = random.choice((0.0, 0.0, 0.01, 0.05))
         self.duplication = random.choice((0.0, 0.01, 0.1))
+        self.stragglers = random.choice((0.0, 0.003, 0.02))
         self.clients = random.choice((3, 5, 8))
         self.think_ns = random.choice((20, 60)) * MILLISECOND
         self.keys = random.choice((2, 4))

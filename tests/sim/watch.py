@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.state_machine import Position
 from raft.errors import StepRefused
-from raft.messages import ConfState, Entry, Message, ReadState, Snapshot
+from raft.messages import ConfState, Entry, Message, ReadState, Role, Snapshot
 from raft.raft import Raft
 
 from . import invariants
+
+LEADER = Role.LEADER
 
 if TYPE_CHECKING:
     from .clients import Operation
@@ -67,6 +69,7 @@ class Watch:
         self._stamped = self._hooks("stamped")
         self._assumed_time = self._hooks("assumed_time")
         self._retiring = self._hooks("retiring")
+        self._promoting = self._hooks("promoting")
 
     def _hooks(self, name: str) -> list[Callable[..., None]]:
         return [getattr(invariant, name) for invariant in self.invariants if hasattr(invariant, name)]
@@ -99,6 +102,8 @@ class Watch:
 
     def moved(self, member: SimMember, raft: Raft, role: int) -> None:
         """A member's raft has done one thing; before, it had that role."""
+        if raft.role == LEADER and role != LEADER:
+            self.world.faults.elected(member)
         for look in self._moved:
             look(member, raft, role)
 
@@ -161,6 +166,11 @@ class Watch:
         """A member stops because it was removed."""
         for look in self._retiring:
             look(member)
+
+    def promoting(self, member: SimMember, learner_id: int) -> None:
+        """A leader is about to propose that a learner votes."""
+        for look in self._promoting:
+            look(member, learner_id)
 
     def configured(self, member: SimMember, index: int, before: ConfState, after: ConfState) -> None:
         """A member has applied the membership change at `index`, or refused it."""

@@ -65,8 +65,10 @@ class WatchedRawNode(RawNode):
         self._watch.read_asked(self._member, context)
         super().read_index(context)
 
-    def ready(self) -> Ready:
-        ready = super().ready()
+    def ready(self, **how: Any) -> Ready:
+        ready = super().ready(**how)
+        if ready.entries:
+            self._member.last_handed = ready.entries
         for state in ready.read_states:
             if state.index:
                 self._watch.read_confirmed(self._member, state)

@@ -26,7 +26,9 @@ from .never_back import NeverBack
 from .no_refusals import NoRefusals
 from .one_change import OneChange
 from .promises_kept import PromisesKept
+from .promotion import PromotedWhenCaughtUp
 from .quick_repair import QuickRepair
+from .quorum_heard import QuorumHeard
 from .read_index import ReadIndexNeverBehind
 from .reads_confirmed import ReadsConfirmed
 from .snapshots_in_order import SnapshotsInOrder
@@ -57,6 +59,8 @@ ALL: list[type[Any]] = [
     TransferEnds,
     OneChange,
     Leaving,
+    PromotedWhenCaughtUp,
+    QuorumHeard,
     ReadsConfirmed,
     ReadIndexNeverBehind,
     StateMachineModel,

@@ -26,7 +26,10 @@ class MatchIndex:
         leader = self._world.members.get(message.to)
         if leader is None or not leader.is_leader or leader.raw.term != message.term:
             return
-        theirs = leader.raw._raft.log.term(message.index)
+        log = leader.raw._raft.log
+        if message.index > log.last_index:
+            self._fail(member, f"acknowledges {message.index} to {leader}, which has {log.last_index}")
+        theirs = log.term(message.index)
         if theirs is not None and not member.durable.holds(message.index, theirs):
             held = member.durable.terms.get(message.index)
             self._fail(member, f"acknowledges {message.index} of term {theirs} to {leader}, its disk has one of {held}")
