@@ -14,17 +14,19 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export RUFF_CACHE_DIR := .venv/cache/ruff
 export MYPY_CACHE_DIR := .venv/cache/mypy
 
-.PHONY: help run test test-faults install sim sim-mutants check fix clean lock conformance conformance-record bench bench-quick chaos powercuts fuzz
+.PHONY: help run test test-compiled test-faults install compiled sim sim-mutants check fix clean lock conformance conformance-record bench bench-quick chaos powercuts fuzz
 
 help:
 	@echo 'make run                 start three members (https ports 2379, 22379, 32379); data in ./data, certificates in ./pki'
 	@echo 'make test                run the tests'
+	@echo 'make test-compiled       run tests against the compiled modules'
 	@echo 'make test-faults         power cuts, bad disks and clocks, attacks on the ports'
 	@echo 'make sim                 simulate whole clusters; SEEDS=500 STEPS=5000, or one: SEED=7'
 	@echo 'make sim-mutants         put bugs back, one at a time; each must be caught; writes docs/simulation.md'
 	@echo 'make check               format, lint, types, import contracts: only looks'
 	@echo 'make fix                 repair what of that can be repaired'
 	@echo 'make install             set everything up in .venv'
+	@echo 'make compiled            compile the hot modules into build/; make run, bench and chaos do so themselves'
 	@echo 'make clean               remove .venv and caches; ./data and ./pki stay'
 	@echo 'make lock                choose and lock the newest versions of what we depend on'
 	@echo 'make conformance         random requests to a live etcd and a live etcdpy; SEEDS=20 REQUESTS=2000'
@@ -36,13 +38,17 @@ help:
 
 # A honcho for each member, because one stops all that it runs as soon as a part of it ends. Each in a session of its own,
 # because it must get one signal only, whoever else got it.
-run: .venv/ready pki/issued
+run: compiled pki/issued
 	@trap 'trap "" INT TERM; kill $$honchos 2>/dev/null' INT TERM; \
 	for member in $$(sed -n 's/:.*//p' Procfile); do setsid $(BIN)/honcho start $$member & honchos="$$honchos $$!"; done; \
 	wait || wait
 
 test: .venv/ready-dev
 	$(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/security
+
+# Those that run in pytest's own process. Members in processes of their own run compiled in all tests, where they can.
+test-compiled: .venv/ready-dev compiled
+	$(BIN)/python -m pytest -p tests.compiled tests/raft tests/cluster tests/etcdpy tests/integration tests/fuzz
 
 test-faults: .venv/ready-dev
 	$(BIN)/python -m pytest tests/faults tests/security
@@ -54,7 +60,11 @@ sim: .venv/ready-dev
 sim-mutants: .venv/ready-dev
 	$(BIN)/python -m tests.sim.proving
 
-install: .venv/ready-dev
+install: .venv/ready-dev compiled
+
+# Compiles what is not compiled yet, or says why that is not possible here: then the plain sources run.
+compiled: .venv/ready
+	@$(BIN)/python -m etcdpy.compiled
 
 check: .venv/ready-dev
 	$(BIN)/ruff format --check
@@ -75,16 +85,16 @@ conformance-record: .venv/ready-dev
 fuzz: .venv/ready-dev
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
-chaos: .venv/ready-dev
+chaos: .venv/ready-dev compiled
 	$(BIN)/python tests/e2e/chaos.py --seconds $(SECONDS)
 
 powercuts: .venv/ready-dev
 	$(BIN)/python tests/faults/powercut.py --single $(SINGLE) --cluster $(CLUSTER)
 
-bench: .venv/ready-dev
+bench: .venv/ready-dev compiled
 	$(BIN)/python -m bench
 
-bench-quick: .venv/ready-dev
+bench-quick: .venv/ready-dev compiled
 	$(BIN)/python -m bench --quick
 
 clean:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import raft.rawnode
 from cluster.applier import Applier, SnapshotContent
 from cluster.bootstrap import CannotJoin, InitialCluster, create_first_member, create_joining_member
 from cluster.clock import ClockFile, ClusterClock
@@ -49,6 +50,7 @@ from etcdpy.auth.gate import make_gate
 from etcdpy.auth.passwords import Passwords
 from etcdpy.certificate_expiry import CertificateExpiry
 from etcdpy.collector import Collector
+from etcdpy.compiled import is_compiled
 from etcdpy.config import Config
 from etcdpy.descriptors import sparing
 from etcdpy.expiry import Expiry
@@ -242,7 +244,8 @@ class Server:
             task.add_done_callback(lambda _: self._told.set())
         self._tasks.append(asyncio.create_task(self._watch_certificates()))
         fields = {"member": f"{self._identity.member_id:x}", "cluster": f"{self._identity.cluster_id:x}"}
-        log.info("member started", extra={"fields": {**fields, "name": self._config.name}})
+        more = {"name": self._config.name, "compiled": is_compiled(raft.rawnode)}
+        log.info("member started", extra={"fields": {**fields, **more}})
 
     async def _listen(self) -> None:
         config, loop = self._config, asyncio.get_running_loop()

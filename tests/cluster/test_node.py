@@ -211,6 +211,7 @@ def test_a_command_that_no_record_and_no_frame_could_hold_is_refused() -> None:
     run(scenario)
 
 
+@pytest.mark.plain
 def test_reads_beyond_what_a_leader_without_majority_keeps_do_not_take_its_every_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -16,7 +16,7 @@ from etcdpy.auth.model import AuthState
 from etcdpy.auth.passwords import MAX_WAITING_PER_ADDRESS, BadPassword, Busy, Passwords
 from etcdpy.auth.patience import MAX_WAITING_SECONDS
 from etcdpy.auth.turns import Turns
-from etcdpy.auth.verifier import MAX_REMEMBERED, UNKNOWN, Verifier
+from etcdpy.auth.verifier import MAX_REMEMBERED, UNKNOWN, Verifier, _Verdict
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
 OTHER_HASH = bcrypt.hashpw(b"other", bcrypt.gensalt(4)).decode()
@@ -213,7 +213,7 @@ def test_guessing_many_users_from_an_address_is_slowed() -> None:
 def test_the_memory_is_bounded() -> None:
     async def scenario(bench: Bench) -> None:
         for number in range(MAX_REMEMBERED + 10):
-            bench.verifier._remember(b"%d" % number, None)  # type: ignore[arg-type]
+            bench.verifier._remember(b"%d" % number, _Verdict("u", None, False))
         assert len(bench.verifier._verdicts) == MAX_REMEMBERED
         attempts = Attempts(lambda: 0.0)
         for number in range(MAX_BUCKETS):

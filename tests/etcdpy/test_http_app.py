@@ -498,6 +498,7 @@ def broken(*_: object) -> Event:
     raise ZeroDivisionError("secret")
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("target", ["/v2/keys", "/v2/keys?quorum=true"])
 def test_mistakes_of_our_own_in_a_read_are_not_shown(target, caplog):
     async def scenario(api: Api) -> None:
@@ -510,6 +511,7 @@ def test_mistakes_of_our_own_in_a_read_are_not_shown(target, caplog):
     assert any(record.exc_info for record in caplog.records)
 
 
+@pytest.mark.plain
 def test_what_cannot_be_rendered_does_not_reach_the_node(caplog, monkeypatch):
     monkeypatch.setattr("etcdpy.http.keys.event_response", broken)
 
@@ -521,6 +523,7 @@ def test_what_cannot_be_rendered_does_not_reach_the_node(caplog, monkeypatch):
     assert any(record.exc_info for record in caplog.records)
 
 
+@pytest.mark.plain
 def test_mistakes_of_our_own_elsewhere_are_not_shown(caplog):
     async def scenario(api: Api) -> None:
         api.store.statistics = broken  # type: ignore[assignment, method-assign]

@@ -14,6 +14,8 @@ from etcdpy.http.fast_lane import MAX_BUFFERED_BYTES, FastLane, Lane
 from etcdpy.http.parse import KeysRequest
 from etcdpy.http.render import Response
 
+pytestmark = pytest.mark.plain  # its `Keys` are a stand-in
+
 FORM = "application/x-www-form-urlencoded"
 HEAD = f"PUT /v2/keys/a HTTP/1.1\r\nHost: h\r\nContent-Type: {FORM}\r\nContent-Length: {{}}\r\n\r\n"
 

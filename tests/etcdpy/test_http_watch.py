@@ -239,6 +239,7 @@ def test_quirks_leave_a_slow_reader_hanging():
     run(scenario, HttpConfig(quirks=True))
 
 
+@pytest.mark.plain
 def test_an_event_for_many_is_rendered_once(monkeypatch):
     rendered: list[bytes] = []
     original = watch.event_body

@@ -17,8 +17,8 @@ import pytest
 import etcdpy.server
 from cluster.data_dir import DataDir, DataDirInUse
 from cluster.disk import DataCorrupt, DiskFull, StorageFailed
-from etcdpy import __main__ as command
 from etcdpy import __version__
+from etcdpy import command_line as command
 from etcdpy.config import Config
 
 ALONE = [

@@ -91,6 +91,7 @@ def test_pieces_are_bounded_and_may_be_cut_anywhere() -> None:
         assert copy.get("/large", False, False, NOW).node.value == "é" * 1_700_000
 
 
+@pytest.mark.plain
 def test_one_number_serves_both_indexes_where_they_are_equal() -> None:
     store = Store()
     store.index = 10**6
