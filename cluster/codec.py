@@ -48,9 +48,8 @@ def unpack_value(data: bytes | memoryview) -> Any:
 
 def pack_commands(proposal_id: int, packed_commands: Sequence[bytes]) -> bytes:
     """Joins commands that are packed already into one payload, without packing them again."""
-    packer = msgpack.Packer()
-    head = (packer.pack_array_header(3), packer.pack(int(Kind.COMMANDS)), packer.pack(proposal_id))
-    return b"".join([*head, packer.pack_array_header(len(packed_commands)), *packed_commands])
+    head = (_packer.pack_array_header(3), _packer.pack(int(Kind.COMMANDS)), _packer.pack(proposal_id))
+    return b"".join([*head, _packer.pack_array_header(len(packed_commands)), *packed_commands])
 
 
 def pack_proposal(proposal: Proposal) -> bytes:

@@ -148,24 +148,34 @@ class RealDisk:
             os.close(handle)
 
 
+def write_failure(error: OSError, path: str, offset: int) -> DiskFull | StorageFailed:
+    """What a failed write means: DiskFull if it may be tried again, else StorageFailed."""
+    if error.errno in _FULL:
+        return DiskFull(path)
+    return StorageFailed(path, offset, f"write failed: {error.strerror}")
+
+
+def sync_failure(error: OSError, path: str, offset: int) -> StorageFailed:
+    """What a failed fsync means, whatever the reason: it is final."""
+    return StorageFailed(path, offset, f"fsync failed: {error.strerror}")
+
+
 @contextmanager
 def writing(path: str, offset: int = 0) -> Iterator[None]:
-    """Names what goes wrong within: DiskFull if it may be tried again, else StorageFailed."""
+    """Names what goes wrong within, see `write_failure`."""
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
-            raise DiskFull(path) from error
-        raise StorageFailed(path, offset, f"write failed: {error.strerror}") from error
+        raise write_failure(error, path, offset) from error
 
 
 @contextmanager
 def syncing(path: str, offset: int = 0) -> Iterator[None]:
-    """Whatever goes wrong within is final: StorageFailed."""
+    """Names what goes wrong within, see `sync_failure`."""
     try:
         yield
     except OSError as error:
-        raise StorageFailed(path, offset, f"fsync failed: {error.strerror}") from error
+        raise sync_failure(error, path, offset) from error
 
 
 @contextmanager

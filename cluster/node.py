@@ -135,6 +135,15 @@ class ClusterNode:
         return NodeStatus(self._config.member_id, raw.lead, raw.term, raw.role, raw.commit, self._applier.applied_index)
 
     @property
+    def term(self) -> int:
+        return self._raw.term
+
+    @property
+    def raft_index(self) -> int:
+        """The highest index known to be committed."""
+        return self._raw.commit
+
+    @property
     def is_leader(self) -> bool:
         return self._raw.role == Role.LEADER
 
@@ -301,13 +310,13 @@ class ClusterNode:
     def _with_time(self, ready: Ready) -> Ready:
         """The leader's heartbeats carry cluster time, so that followers can go on from it; so do votes, as whoever wins
         may have heard no heartbeat since it started."""
+        if not any(message.type in TELL_TIME for message in ready.messages + ready.persisted_messages):
+            return ready
         return ready._replace(
             messages=self._stamped(ready.messages), persisted_messages=self._stamped(ready.persisted_messages)
         )
 
     def _stamped(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        if not any(message.type in TELL_TIME for message in messages):
-            return messages
         now = self._clock.now_ns() if self.is_leader or self._clock.is_known else 0
         return tuple(message._replace(stamp_ns=now) if message.type in TELL_TIME else message for message in messages)
 

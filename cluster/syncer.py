@@ -35,8 +35,8 @@ class WorkerThread:
 
     def __init__(self, name: str = "disk") -> None:
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
+        self._worker = threading.Thread(target=self._work, name=name, daemon=True)
+        self._worker.start()
 
     def run(self, work: Callable[[], T]) -> Awaitable[T]:
         loop = asyncio.get_running_loop()
@@ -49,7 +49,7 @@ class WorkerThread:
 
     def close(self) -> None:
         self._queue.put(None)
-        self._thread.join()
+        self._worker.join()
 
     def _work(self) -> None:
         while (work := self._queue.get()) is not None:

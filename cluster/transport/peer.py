@@ -75,7 +75,8 @@ class Peer:
         if self._connection is None:
             self._keep_proposals(messages, now)
             return
-        if self._full(self._connection):
+        transport = self._connection.writer.transport
+        if transport.is_closing() or transport.get_write_buffer_size() > SEND_BUFFER_BYTES:
             self._drop(len(messages))
             return
         frames = self._encode(messages, now)
@@ -124,10 +125,6 @@ class Peer:
                 dropped += 1
         if dropped:
             self._drop(dropped)
-
-    def _full(self, connection: Connection) -> bool:
-        transport = connection.writer.transport
-        return transport.is_closing() or transport.get_write_buffer_size() > SEND_BUFFER_BYTES
 
     def _drop(self, count: int) -> None:
         self.dropped += count

@@ -106,4 +106,7 @@ class TransportStats:
         self.followers: dict[int, FollowerStats] = {}
 
     def follower(self, member_id: int) -> FollowerStats:
-        return self.followers.setdefault(member_id, FollowerStats())
+        stats = self.followers.get(member_id)
+        if stats is None:
+            stats = self.followers[member_id] = FollowerStats()
+        return stats

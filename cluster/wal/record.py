@@ -145,13 +145,16 @@ def _apply_mask(payload: bytes, mask: int) -> bytes:
     return payload.translate(bytes(byte ^ mask for byte in range(256))) if mask else payload
 
 
+_packer = msgpack.Packer()  # one for all: making it costs more than packing
+
+
 def encode_head(head: Head) -> bytes:
-    packed: bytes = msgpack.packb(head)
+    packed: bytes = _packer.pack(head)
     return packed
 
 
 def encode_save(hard_state: HardState | None, entries: list[Entry], mark: Mark | None) -> bytes:
-    packed: bytes = msgpack.packb((hard_state, entries, mark))
+    packed: bytes = _packer.pack((hard_state, entries, mark))
     return packed
 
 

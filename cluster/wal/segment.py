@@ -13,7 +13,7 @@ import contextlib
 import re
 from typing import NamedTuple
 
-from cluster.disk import Disk, syncing, writing
+from cluster.disk import Disk, sync_failure, write_failure, writing
 
 ROOM_STEP_BYTES = 1 << 20
 SUFFIX = ".wal"
@@ -80,12 +80,16 @@ class SegmentFile:
             self.extend()
 
     def write(self, data: bytes, offset: int) -> None:
-        with writing(self.path, offset):
+        try:
             self._disk.pwrite(self._handle, data, offset)
+        except OSError as error:
+            raise write_failure(error, self.path, offset) from error
 
     def sync(self, offset: int = 0) -> None:
-        with syncing(self.path, offset):
+        try:
             self._disk.fdatasync(self._handle)
+        except OSError as error:
+            raise sync_failure(error, self.path, offset) from error
 
     def give_back(self, end: int) -> None:
         """The room after `end`, of a file that is never written again. It does not matter whether that succeeds."""

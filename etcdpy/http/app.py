@@ -140,9 +140,9 @@ class App:
         except BadTarget:
             raise BadRequest from None
         if exchange.expects_the_impossible:
-            return await self._send(exchange, Response(417, (), close=True), "")
+            return await self._send(exchange, Response(417, "", close=True), "")
         if target.path == "*" and exchange.method == "OPTIONS":
-            return await self._send(exchange, Response(200, ()), "")
+            return await self._send(exchange, Response(200, ""), "")
         cors = self._cors(request.headers.get("Origin", ""))
         if self._guard is not None and (refusal := _refusal(self._guard, request, exchange.method)):
             return await self._send(exchange, refusal, cors)
@@ -161,9 +161,9 @@ class App:
     async def _answer(self, request: web.BaseRequest, target: Target, exchange: Exchange) -> Response | Watch:
         method, (path, query) = exchange.method, target
         if method == "OPTIONS" and self._keys is not None:
-            return Response(200, ())
+            return Response(200, "")
         if path == "*":
-            return Response(400, (), close=True)
+            return Response(400, "", close=True)
         if method != "CONNECT" and (clean := clean_path(path)) != path:
             return redirect_response(method, clean, query)
         route = self._mux.find(path)

@@ -37,7 +37,7 @@ from etcdpy.http.auth_json import (
 )
 from etcdpy.http.go_form import FormError, parse_form
 from etcdpy.http.go_json import Json, JsonError
-from etcdpy.http.render import Headers, Response, json_response, message_response, method_not_allowed
+from etcdpy.http.render import JSON_TYPE, Headers, Response, json_response, message_response, method_not_allowed
 from etcdpy.http.request import BodyTooLarge, Request
 from etcdpy.service import Service, awaited
 
@@ -106,7 +106,7 @@ class Auth:
 
     @property
     def _headers(self) -> Headers:
-        return (("X-Etcd-Cluster-Id", self._service.cluster_id),)
+        return f"X-Etcd-Cluster-Id: {self._service.cluster_id}\r\n"
 
     def _shown(self, value: Json, status: int = 200) -> Response:
         return json_response(value, status=status, headers=self._headers, newline=True)
@@ -191,7 +191,7 @@ class Auth:
             return self._shown(put_user_json(result.user), 201 if result.created else 200)
         if isinstance(result, Role):
             return self._shown(role_json(result), status)
-        return Response(200, (("Content-Type", "application/json"), *self._headers))
+        return Response(200, JSON_TYPE + self._headers)
 
 
 def _check_query(request: Request) -> None:

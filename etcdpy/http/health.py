@@ -86,7 +86,7 @@ class Info:
             },
         }
         lines = ",\n".join(f"{go_json.quote(name)}: {go_json.dumps(value)}" for name, value in shown.items())
-        headers = (("Content-Type", "application/json; charset=utf-8"),)
+        headers = "Content-Type: application/json; charset=utf-8\r\n"
         return Response(200, headers, f"{{\n{lines}\n}}\n".encode())
 
 
@@ -100,7 +100,7 @@ async def set_log_level(request: Request) -> Response:
     if level is None:
         return message_response(400, f"Invalid log level {text}")
     logging.getLogger().setLevel(level)
-    return Response(204, ())
+    return Response(204, "")
 
 
 def _level_in(body: bytes) -> str:

@@ -15,7 +15,7 @@ from etcdpy.errors import COMPARE_FAILED, INVALID_FORM, UNAUTHORIZED, EtcdError
 from etcdpy.http.go_form import MAX_FORM_BYTES
 from etcdpy.http.metrics import RequestMetrics
 from etcdpy.http.parse import KeysRequest, has_form_body, parse_keys
-from etcdpy.http.render import Response, as_etcd_error, error_response, event_response, watch_headers
+from etcdpy.http.render import Headers, Response, as_etcd_error, error_response, event_response, watch_headers
 from etcdpy.http.request import BodyTooLarge, Request
 from etcdpy.service import Service, awaited
 from etcdpy.store.event import Event
@@ -166,16 +166,16 @@ class Keys:
         return self.refusal(error)
 
     def _success(self, event: Event, no_value: bool) -> Response:
-        status = self._service.node.status
-        return event_response(event, no_value, self._service.cluster_id, status.raft_index, status.term)
+        node = self._service.node
+        return event_response(event, no_value, self._service.cluster_id, node.raft_index, node.term)
 
     def refusal(self, error: EtcdError) -> Response:
         return error_response(error, self._service.cluster_id)
 
-    def watch_headers(self, start_index: int) -> tuple[tuple[str, str], ...]:
+    def watch_headers(self, start_index: int) -> Headers:
         """The headers of a watch that was accepted at that store index."""
-        status = self._service.node.status
-        return watch_headers(self._service.cluster_id, start_index, status.raft_index, status.term)
+        node = self._service.node
+        return watch_headers(self._service.cluster_id, start_index, node.raft_index, node.term)
 
     def too_large(self, content_length: int | None) -> Response:
         """The refusal of a form too large. etcd limits v2 requests by Go's 10 MiB only, which has Go's text; so it

@@ -61,7 +61,7 @@ class Members:
 
     @property
     def _headers(self) -> Headers:
-        return (("X-Etcd-Cluster-Id", self._service.cluster_id),)
+        return f"X-Etcd-Cluster-Id: {self._service.cluster_id}\r\n"
 
     async def handle(self, request: Request) -> Response:
         """Answers one of `METHODS`. Who may administrate may change the members; anybody may see them."""
@@ -135,7 +135,7 @@ class PeerMembers:
         self._service = service
 
     async def handle(self, request: Request) -> Response:
-        headers = (("X-Etcd-Cluster-Id", self._service.cluster_id),)
+        headers = f"X-Etcd-Cluster-Id: {self._service.cluster_id}\r\n"
         listed = [peer_member_json(member) for member in self._service.members]
         return json_response(listed, headers=headers, newline=True)
 

@@ -199,6 +199,6 @@ def exposition(service: Service, requests: RequestMetrics, sources: Sources) -> 
 
     async def handle(request: Request) -> Response:
         text = _HEALTH_TOTAL.sub(rb"\1", generate_latest(registry))
-        return Response(200, (("Content-Type", CONTENT_TYPE_PLAIN_0_0_4),), text)
+        return Response(200, f"Content-Type: {CONTENT_TYPE_PLAIN_0_0_4}\r\n", text)
 
     return handle

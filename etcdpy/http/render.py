@@ -16,10 +16,11 @@ from etcdpy.http import go_json
 from etcdpy.http.go_path import escape_path
 from etcdpy.store.event import Event, NodeView
 
-Headers = tuple[tuple[str, str], ...]
+Headers = str
+"""Header lines, each with its end."""
 
-_JSON = ("Content-Type", "application/json")
-_TEXT = ("Content-Type", "text/plain; charset=utf-8")
+JSON_TYPE: Headers = "Content-Type: application/json\r\n"
+_TEXT: Headers = "Content-Type: text/plain; charset=utf-8\r\n"
 _NO_VALUE_ACTIONS = frozenset(("set", "create", "update", "compareAndSwap"))
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;"})
 _SECOND_NS = 1_000_000_000
@@ -124,18 +125,15 @@ def event_response(event: Event, no_value: bool, cluster_id: str, raft_index: in
 
 def watch_headers(cluster_id: str, store_index: int, raft_index: int, raft_term: int) -> Headers:
     return (
-        _JSON,
-        ("X-Etcd-Cluster-Id", cluster_id),
-        ("X-Etcd-Index", str(store_index)),
-        ("X-Raft-Index", str(raft_index)),
-        ("X-Raft-Term", str(raft_term)),
+        f"{JSON_TYPE}X-Etcd-Cluster-Id: {cluster_id}\r\nX-Etcd-Index: {store_index}\r\n"
+        f"X-Raft-Index: {raft_index}\r\nX-Raft-Term: {raft_term}\r\n"
     )
 
 
 def error_response(error: EtcdError, cluster_id: str) -> Response:
     cause = f'"cause":{go_json.quote(error.cause)},' if error.cause else ""
     body = f'{{"errorCode":{error.code},"message":{go_json.quote(error.message)},{cause}"index":{error.index}}}\n'
-    headers = (_JSON, ("X-Etcd-Cluster-Id", cluster_id), ("X-Etcd-Index", str(error.index)))
+    headers = f"{JSON_TYPE}X-Etcd-Cluster-Id: {cluster_id}\r\nX-Etcd-Index: {error.index}\r\n"
     return Response(error.http_status, headers, body.encode())
 
 
@@ -150,9 +148,9 @@ def as_etcd_error(failure: Exception) -> EtcdError:
 # Other answers
 
 
-def json_response(value: go_json.Json, *, status: int = 200, headers: Headers = (), newline: bool = False) -> Response:
+def json_response(value: go_json.Json, *, status: int = 200, headers: Headers = "", newline: bool = False) -> Response:
     """`headers` come after `Content-Type`, as their names must."""
-    return Response(status, (_JSON, *headers), (go_json.dumps(value) + ("\n" if newline else "")).encode())
+    return Response(status, JSON_TYPE + headers, (go_json.dumps(value) + ("\n" if newline else "")).encode())
 
 
 MAX_MESSAGE = 200
@@ -160,7 +158,7 @@ SHOWN_OF_LONGER = 100
 """A message longer than etcd's own holds what a client has sent, which need not come back as a whole."""
 
 
-def message_response(status: int, message: str, headers: Headers = ()) -> Response:
+def message_response(status: int, message: str, headers: Headers = "") -> Response:
     """A refusal outside `/v2/keys` (etcd: httptypes.HTTPError)."""
     shown = message if len(message) <= MAX_MESSAGE else f"{message[:SHOWN_OF_LONGER]}..."
     return json_response({"message": shown}, status=status, headers=headers)
@@ -168,12 +166,12 @@ def message_response(status: int, message: str, headers: Headers = ()) -> Respon
 
 def text_response(text: str, *, status: int = 200) -> Response:
     """No header says what it is: as in Go, that is guessed when it is written (`wire.encode`)."""
-    return Response(status, (), text.encode("utf-8", "surrogateescape"))
+    return Response(status, "", text.encode("utf-8", "surrogateescape"))
 
 
-def http_error(status: int, text: str, headers: Headers = ()) -> Response:
+def http_error(status: int, text: str, headers: Headers = "") -> Response:
     """Go's http.Error. `headers` are any that sort behind `X-Content-Type-Options`."""
-    return Response(status, (_TEXT, ("X-Content-Type-Options", "nosniff"), *headers), f"{text}\n".encode())
+    return Response(status, f"{_TEXT}X-Content-Type-Options: nosniff\r\n{headers}", f"{text}\n".encode())
 
 
 NOT_FOUND = http_error(404, "404 page not found")
@@ -181,7 +179,7 @@ NOT_FOUND = http_error(404, "404 page not found")
 
 def method_not_allowed(allowed: tuple[str, ...]) -> Response:
     refusal = http_error(405, "Method Not Allowed")
-    return refusal._replace(headers=(("Allow", ",".join(allowed)), *refusal.headers))
+    return refusal._replace(headers=f"Allow: {','.join(allowed)}\r\n{refusal.headers}")
 
 
 def redirect_response(method: str, path: str, query: str) -> Response:
@@ -189,10 +187,10 @@ def redirect_response(method: str, path: str, query: str) -> Response:
     url = escape_path(path) + (f"?{query}" if query else "")
     raw = url.encode("utf-8", "surrogateescape")
     location = "".join(chr(byte) if byte < 0x80 else f"%{byte:x}" for byte in raw)
-    headers: Headers = (("Location", location),)
+    headers = f"Location: {location}\r\n"
     if method not in ("GET", "HEAD"):
         return Response(301, headers)
-    headers = (("Content-Type", "text/html; charset=utf-8"), *headers)
+    headers = f"Content-Type: text/html; charset=utf-8\r\n{headers}"
     if method == "HEAD":
         return Response(301, headers)
     page = f'<a href="{url.translate(_HTML)}">Moved Permanently</a>.\n\n'

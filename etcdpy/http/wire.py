@@ -78,7 +78,7 @@ def encode(response: Response, date: str, framing: Framing = Framing()) -> bytes
     length = f"Content-Length: {len(body)}\r\n" if has_length else ""
     guessed = _GUESSED_TYPE if body and not headers else ""
     head = (
-        f"HTTP/1.{framing.version} {_STATUS[status]}\r\n{framing.cors}{_lines(headers)}"
+        f"HTTP/1.{framing.version} {_STATUS[status]}\r\n{framing.cors}{headers}"
         f"Date: {date}\r\n{length}{guessed}{framing.connection}\r\n"
     ).encode("utf-8", "surrogateescape")
     return head if framing.head_only else head + body
@@ -103,7 +103,7 @@ def encode_stream_head(status: int, headers: Headers, date: str, framing: Framin
     encoding = "Transfer-Encoding: chunked\r\n" if is_chunked else ""
     connection = framing.connection if framing.version else ""
     return (
-        f"HTTP/1.{framing.version} {_STATUS[status]}\r\n{framing.cors}{_lines(headers)}"
+        f"HTTP/1.{framing.version} {_STATUS[status]}\r\n{framing.cors}{headers}"
         f"Date: {date}\r\n{connection}{encoding}\r\n"
     ).encode("utf-8", "surrogateescape")
 
@@ -114,10 +114,6 @@ def chunk(body: bytes, framing: Framing) -> bytes:
 
 def last_chunk(framing: Framing) -> bytes:
     return b"0\r\n\r\n" if framing.version else b""
-
-
-def _lines(headers: Headers) -> str:
-    return "".join([f"{name}: {value}\r\n" for name, value in headers])
 
 
 def bare_error(status: str, text: str = "") -> bytes:

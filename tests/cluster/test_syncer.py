@@ -78,7 +78,7 @@ def test_work_that_outlives_its_loop_ends_quietly() -> None:
     asyncio.run(main())
     release.set()
     syncer.close()
-    assert not syncer._thread.is_alive()
+    assert not syncer._worker.is_alive()
 
 
 def test_closing_waits_for_deferred_work() -> None:

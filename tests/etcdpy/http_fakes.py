@@ -38,6 +38,14 @@ class FakeNode:
         self.failure: Exception | None = None
         self.held: list[Callable[[], None]] | None = None
 
+    @property
+    def term(self) -> int:
+        return self.status.term
+
+    @property
+    def raft_index(self) -> int:
+        return self.status.raft_index
+
     def now_ns(self) -> int:
         return self.time_ns
 

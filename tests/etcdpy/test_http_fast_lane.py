@@ -76,7 +76,7 @@ class FakeKeys:
         self.asked: list[tuple[str, str, str, str | None, bytes]] = []
         self.credentials: list[Credentials] = []
         self.replies: list[Callable[[Response], None]] = []
-        self.answer: Response | None = Response(200, (), b"ok\n")
+        self.answer: Response | None = Response(200, "", b"ok\n")
 
     def handle(self, *request: Any) -> None:
         *fields, reply, credentials = request
@@ -179,9 +179,9 @@ def test_a_pipelined_request_waits_for_the_answer_to_the_one_before() -> None:
         bench.keys.answer = None
         bench.receive(put() + get())
         assert len(bench.keys.asked) == 1
-        bench.keys.replies.pop()(Response(201, (), b"1"))
+        bench.keys.replies.pop()(Response(201, "", b"1"))
         assert len(bench.keys.asked) == 2
-        bench.keys.replies.pop()(Response(200, (), b"2"))
+        bench.keys.replies.pop()(Response(200, "", b"2"))
         assert [data[-1:] for data in bench.written] == [b"1", b"2"]
 
     in_loop(test)
@@ -270,7 +270,7 @@ def test_a_request_is_not_handed_over_before_earlier_ones_are_answered() -> None
         bench.keys.answer = None
         bench.receive(put() + ODD["HEAD"])
         assert bench.slow == []
-        bench.keys.replies.pop()(Response(201, (), b"1"))
+        bench.keys.replies.pop()(Response(201, "", b"1"))
         assert len(bench.written) == 1
         assert bench.slow[0].received == ODD["HEAD"]
 
@@ -283,8 +283,8 @@ def test_a_client_that_sends_ahead_of_its_answers_is_not_read_any_further() -> N
         bench.receive(put())
         bench.receive(get() * (MAX_BUFFERED_BYTES // len(get()) + 1))
         assert not bench.transport.reading
-        bench.keys.answer = Response(200, (), b"ok")
-        bench.keys.replies.pop()(Response(201, (), b"1"))
+        bench.keys.answer = Response(200, "", b"ok")
+        bench.keys.replies.pop()(Response(201, "", b"1"))
         assert bench.transport.reading
 
     in_loop(test)
@@ -307,7 +307,7 @@ def test_an_answer_that_comes_after_the_client_has_gone_is_dropped() -> None:
         bench.receive(put() + get())
         bench.transport.aborted = True
         bench.close()
-        bench.keys.replies.pop()(Response(201, (), b"1"))
+        bench.keys.replies.pop()(Response(201, "", b"1"))
         assert bench.written == []
         assert len(bench.keys.asked) == 1
 
