@@ -103,13 +103,6 @@ EDITS = [
         "",
     ),
     Edit(
-        "stands_with_changes_to_apply",
-        "a member stands with a committed membership change to apply (etcd 12134)",
-        "raft.candidate:stand",
-        " or log.has_conf_change(log.applied, log.commit)",
-        "",
-    ),
-    Edit(
         "any_log_may_lead",
         "a vote is given to any log (paper, 5.4.1)",
         "raft.log:Log.is_up_to_date",
@@ -270,13 +263,6 @@ EDITS = [
         "a member that is probed once and did not answer is never tried again (etcd raft 85e68cf)",
         "raft.leader:handle_heartbeat_resp",
         "    progress.probe_sent = False\n",
-        "",
-    ),
-    Edit(
-        "a_snapshot_is_never_over",
-        "a member that has its snapshot gets nothing more (openraft 884)",
-        "raft.leader:_handle_acknowledgement",
-        "    elif progress.match + 1 >= raft.log.first_index:\n        progress.become_replicate()\n",
         "",
     ),
     Edit(

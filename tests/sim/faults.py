@@ -195,8 +195,9 @@ class Faults:
             return
         self._stop(member, random, power=True)
         if member.state == DOWN:
+            member.read_disk_again()
             where = member.disk.rot()
-            member.rotten = True
+            member.rotten = member.disk_is_read = True
             self._world.trace(f"bit rot at {member}: {where}")
 
     # Members.

@@ -105,7 +105,8 @@ class SimTransport:
 
 
 class SimMember:
-    """`life` counts its starts. What belongs to one life is made by `_boot` and dropped by `_die`."""
+    """`disk_is_read` says that `durable` shows what was there before bits rotted, `last_handed` what was written last.
+    `life` counts its starts. What belongs to one life is made by `_boot` and dropped by `_die`."""
 
     node: ClusterNode
     raw: WatchedRawNode
@@ -129,7 +130,7 @@ class SimMember:
         self.state = DOWN
         self.life = 0
         self.paused_until = 0
-        self.rotten = False
+        self.rotten = self.disk_is_read = False
         self.last_handed: Sequence[Entry] = ()
         self.disk_delay_ns = 1
         self._work: Coroutine[Any, Any, None] | None = None
@@ -173,10 +174,16 @@ class SimMember:
         self.disk.kill_process()
         self.state = LOST
 
-    def _boot(self) -> None:
-        world, plan = self.world, self.world.plan
+    def read_disk_again(self) -> None:
+        """What a power cut, or the process before, has left."""
         self.durable.reset()
         self.durable.advance()
+
+    def _boot(self) -> None:
+        world, plan = self.world, self.world.plan
+        if not self.disk_is_read:
+            self.read_disk_again()
+        self.disk_is_read = False
         opened = open_storage(
             self.disk,
             WAL_DIR,
@@ -193,7 +200,7 @@ class SimMember:
         self.membership = Membership(opened.metadata.cluster_id)
         config = plan.raft_config(self.id, self.random, opened.snapshot.snapshot.index)
         self.raw = WatchedRawNode(config, opened.storage, self, world.watch)
-        pending = Pending()
+        pending = self.pending = Pending()
         self.applier = WatchedApplier(state_machine, self.membership, pending, self._configure, self._read_snapshot)
         self.applier.tell_applying = lambda entries: world.watch.applying(self, entries)
         self.applier.tell_restored = lambda snapshot: world.watch.restored(self, snapshot)

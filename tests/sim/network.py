@@ -24,7 +24,9 @@ anything."""
 
 MILLISECOND = 1_000_000
 MOST_LATE_NS = 5_000 * MILLISECOND
-"""A straggler is a copy of a message that comes when everybody has forgotten it."""
+"""A straggler is a copy of a message that comes when everybody has forgotten it; of a proposal, the only one."""
+LATER = {PROP: 5, MessageType.HEARTBEAT_RESP: 3}
+"""Those that do most harm come late more often, and so do refusals."""
 
 
 class Network:
@@ -68,12 +70,17 @@ class Network:
         if self.loss and random() < self.loss:
             self._lost(sender, message)
             return
-        self._world.after(self._delay(), "message", None, self._arrive, sender, message, sender.life)
-        if self.stragglers and message.type != PROP and random() < self.stragglers:
-            late = int(random() * MOST_LATE_NS)
+        late = self._lateness(message)
+        if late and message.type != PROP:
             self._world.after(late, "message", None, self._arrive, sender, message, sender.life)
+            late = 0
+        self._world.after(self._delay() + late, "message", None, self._arrive, sender, message, sender.life)
         if self.duplication and message.type != PROP and random() < self.duplication:
             self._world.after(self._delay() * 3, "message", None, self._arrive, sender, message, sender.life)
+
+    def _lateness(self, message: Message) -> int:
+        random, chance = self._random.random, self.stragglers * (LATER.get(message.type, 1) + 20 * message.reject)
+        return int(random() * MOST_LATE_NS) if chance and random() < chance else 0
 
     def _delay(self) -> int:
         low, high = self.delay_ns

@@ -42,7 +42,7 @@ FAULTS = {
     "write_error": 1,
     "disk_full": 1,
     "slow_disk": 2,
-    "bit_rot": 1,
+    "bit_rot": 2,
     "transfer": 4,
     "change_and_transfer": 2,
     "kill_child": 1,

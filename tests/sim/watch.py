@@ -185,7 +185,7 @@ class Watch:
         """A member has read its disk at its start; `member.durable` says what has to be there."""
         for look in self._recovered:
             look(member, storage)
-        member.durable.advance()
+        member.read_disk_again()
         member.durable.unbacked = None  # marks of snapshots that were purged long ago
 
     def died(self, member: SimMember) -> None:

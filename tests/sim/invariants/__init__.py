@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .answers import Answers
+from .append_rules import AppendRules
 from .applied_state_equal import AppliedStateEqual
 from .cluster_time import ClusterTime
 from .commit_by_majority import CommitByMajority
@@ -41,6 +42,7 @@ from .watch_contract import WatchContract
 
 ALL: list[type[Any]] = [
     TermsObeyed,
+    AppendRules,
     NoRefusals,
     ElectedByMajority,
     ElectionSafety,

@@ -16,12 +16,13 @@ UNIQUE = frozenset({Op.SET, Op.CREATE, Op.COMPARE_AND_SWAP, Op.UPDATE})
 
 class Answers:
     """`_last` has the commands that a member applied last, with their results; `_applied` where each value that a
-    client wrote was applied."""
+    client wrote was applied, `_unsure` what waited when a member took in a snapshot."""
 
     def __init__(self, watch: Any) -> None:
         self._world = watch.world
         self._last: dict[Any, list[tuple[tuple[Any, ...], Any]]] = {}
         self._applied: dict[str, int] = {}
+        self._unsure: dict[Any, set[int]] = {}
 
     def applied(self, member: Any, commands: Sequence[Any], position: Position, results: Sequence[Any]) -> None:
         self._last[member] = [(tuple(command), result) for command, result in zip(commands, results, strict=True)]
@@ -31,6 +32,14 @@ class Answers:
                 if index != position.raft_index:
                     text = f"{member} applies {list(command)} at {position.raft_index}, which was applied at {index}"
                     self._world.fail("answers", text)
+
+    def restored(self, member: Any, snapshot: Any) -> None:
+        self._unsure[member] = set(member.pending._waiting)
+
+    def after_step(self, member: Any, raft: Any) -> None:
+        unsure = self._unsure.get(member)
+        if unsure and not unsure.isdisjoint([proposal_id for proposal_id, _ in member.node._undelivered]):
+            self._world.fail("answers", f"{member} proposes again what a snapshot may have brought")
 
     def answered(self, operation: Any) -> None:
         answer, command = operation.answer, tuple(operation.command())

@@ -1,6 +1,6 @@
 """Logs are repaired by whole terms, not entry by entry (Raft paper, section 5.3: "reduce the number of rejected
 AppendEntries RPCs"; openraft 6d53aa12): between two acknowledgements a follower that is probed makes its leader go back
-no more often than there are terms in their two logs."""
+no more often than there are terms in their two logs after that."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ class QuickRepair:
         follower = self._world.members.get(peer.id)
         if follower is None:
             return
-        terms = len(set(member.durable.terms.values())) + len(set(follower.durable.terms.values()))
+        terms = _terms_after(peer.match, member) + _terms_after(peer.match, follower)
         if steps > terms + MORE:
             text = f"{member} goes back {steps} times for {follower}, and there are {terms} terms in their logs"
             self._world.fail("quick repair", text)
+
+
+def _terms_after(index: int, member: Any) -> int:
+    return len({term for position, term in member.durable.terms.items() if position > index})

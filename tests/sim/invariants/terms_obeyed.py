@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from raft.messages import NONE, Message, MessageType, Role
 
-FOLLOWER = Role.FOLLOWER
+FOLLOWER, LEADER = Role.FOLLOWER, Role.LEADER
 VOTE, PRE_VOTE, PRE_VOTE_RESP = MessageType.VOTE, MessageType.PRE_VOTE, MessageType.PRE_VOTE_RESP
 OF_NO_TERM = frozenset({MessageType.PROP, MessageType.READ_INDEX, MessageType.TRANSFER_LEADER})
 FROM_LEADER = frozenset({MessageType.APP, MessageType.HEARTBEAT, MessageType.SNAP})
@@ -30,12 +30,17 @@ class TermsObeyed:
     def __init__(self, watch: Any) -> None:
         self._world = watch.world
         self._before = _State(0, 0, 0, 0, 0, 0, 0, 0)
+        self._known: Any = None
 
     def stepping(self, member: Any, raft: Any, message: Message) -> None:
         self._before = _state(raft)
+        if message.term < raft.term and raft.role == LEADER and message.type not in OF_NO_TERM:
+            self._known = _known(raft)
 
     def stepped(self, member: Any, raft: Any, message: Message) -> None:
         before, now = self._before, _state(raft)
+        if message.term < before.term and before.role == LEADER and message.type not in OF_NO_TERM:
+            self._check_known(member, raft, message)
         if now == before and message.term <= now.term:
             return
         if message.type not in OF_NO_TERM:
@@ -44,6 +49,10 @@ class TermsObeyed:
             self._check_within_term(member, message, before, now)
         elif now.vote not in (NONE, member.id) and (message.type != VOTE or message.sender != now.vote):
             self._fail(member, message, f"comes to term {now.term} with a vote")
+
+    def _check_known(self, member: Any, raft: Any, message: Message) -> None:
+        if self._known != _known(raft):
+            self._fail(member, message, f"holds of the others {_known(raft)}, before {self._known}")
 
     def _check_term(self, member: Any, raft: Any, message: Message, before: _State, now: _State) -> None:
         if message.type == PRE_VOTE or message.term < before.term:
@@ -72,6 +81,15 @@ def _state(raft: Any) -> _State:
     return _State(
         raft.term, raft.vote, raft.role, raft.lead, log.last_index, log.last_term, log.commit, raft.election_elapsed
     )
+
+
+def _known(raft: Any) -> Any:
+    """What a leader holds of the others, and who has confirmed its reads."""
+    peers = [
+        (peer.id, peer.match, peer.next, peer.state, peer.probe_sent, peer.due, peer.recent_active, peer.commit)
+        for peer in raft.tracker.peers
+    ]
+    return peers, dict(raft.read_rounds._confirmed)
 
 
 def _is_shielded(raft: Any, message: Message, before: _State) -> bool:

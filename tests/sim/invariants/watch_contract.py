@@ -34,6 +34,10 @@ PATHS = (
 )
 
 
+BREAK_EVERY = 250
+"""Steps, about, from one watcher that breaks off to the next."""
+
+
 class _Watcher:
     """`position` is the last store index that it has seen or need not see. One that waits for a single event begins
     anew after each."""
@@ -46,6 +50,7 @@ class _Watcher:
         self.end: Any = None
         self.received: list[Any] = []
         self.closed = False
+        self.rests_until = 0
 
     def must_see(self, event: Any) -> bool:
         return event is not None and wants(self.path, self.where.recursive, event[1].key)
@@ -63,6 +68,7 @@ class WatchContract:
         self._watch = watch
         self._random = Random(f"{watch.world.seed}/watchers")
         self._watchers = [_Watcher(where) for where in PATHS]
+        self._breaks_at = BREAK_EVERY
 
     @property
     def _events(self) -> dict[int, Any]:
@@ -75,8 +81,19 @@ class WatchContract:
                 self._check(watcher)
             if watcher.closed:
                 watcher.member = None
-            if watcher.member is None:
+            if watcher.member is None and watcher.rests_until <= self._world.step:
                 self._connect(watcher)
+        if self._world.step >= self._breaks_at:
+            self._break()
+
+    def _break(self) -> None:
+        """Somebody goes away, and comes back later."""
+        self._breaks_at = self._world.step + self._random.randrange(2 * BREAK_EVERY)
+        watcher = self._random.choice(self._watchers)
+        if watcher.member is not None:
+            watcher.end()
+            watcher.member = None
+            watcher.rests_until = self._world.step + self._random.choice((0, 300, 2000))
 
     def _connect(self, watcher: _Watcher) -> None:
         running = self._world.running()
