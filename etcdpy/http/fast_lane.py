@@ -333,7 +333,8 @@ class FastLane(asyncio.Protocol):
     def _keep_secret(self, head: bytes, request: PlainRequest, secret: tuple[int, int]) -> Credentials:
         """Most clients send one head again and again. What only this connection may see stays with it."""
         self._secret_head, self._secret_request = head, request
-        self._credentials = Credentials(head[slice(*secret)], self._nobody.common_name, address_of(self._transport))
+        begin, end = secret
+        self._credentials = Credentials(head[begin:end], self._nobody.common_name, address_of(self._transport))
         return self._credentials
 
     def _reply(self, answer: Response | Watch) -> None:
