@@ -34,7 +34,7 @@ class Terminal:
     def __init__(self, directory: Path) -> None:
         self._master, slave = pty.openpty()
         self._process = subprocess.Popen(
-            ["make", "--old-file=.venv/ready", "run"],
+            ["make", "--old-file=.venv/ready", "--old-file=compiled", "run"],
             cwd=directory,
             stdin=slave,
             stdout=slave,

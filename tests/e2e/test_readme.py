@@ -42,7 +42,7 @@ class Newcomer:
 
     def begin(self, command: str) -> subprocess.Popen[str]:
         """A command in a terminal of its own."""
-        command = self.moved(command).replace("make run", "make -o .venv/ready run")  # everything is installed
+        command = self.moved(command).replace("make run", "make -o .venv/ready -o compiled run")  # all is installed
         output = self.output.open("a")
         with output:
             return subprocess.Popen(
