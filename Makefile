@@ -84,6 +84,7 @@ conformance-record: .venv/ready-dev
 
 fuzz: .venv/ready-dev
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+	EXAMPLES=$$(($(SECONDS) * 50)) $(BIN)/python -m pytest --timeout=0 tests/etcdpy/test_http_properties.py
 
 chaos: .venv/ready-dev compiled
 	$(BIN)/python tests/e2e/chaos.py --seconds $(SECONDS)
