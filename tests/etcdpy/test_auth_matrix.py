@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+from urllib.parse import unquote
 
 import pytest
 from http_fakes import Api, parse_answer, request_bytes, run
@@ -13,20 +14,33 @@ from etcdpy.auth.model import Permissions, Role
 READ = {"alice": ["/app/*", "/one", "/pre*"], "writer": [], "nothing": [], "reader": ["/*"]}
 WRITE = {"alice": ["/app/*", "/two"], "writer": ["/app/*", "/one"], "nothing": [], "reader": []}
 IDENTITIES = ["guest", "wrong password", "unknown user", "not basic", "no colon", *READ, "root", "admin"]
-KEYS = ["", "/", "/app", "/app/", "/app/k", "/appx", "/one", "/one/", "/pre", "/prefix/x", "/two", "/secret", "/_h"]
+KEYS = [
+    *("", "/", "/app", "/app/", "/app/k", "/appx", "/one", "/one/", "/pre", "/prefix/x", "/two", "/secret", "/_h"),
+    *("/app/_h", "/%61pp/k", "/app%2fk", "/app%2F", "/%73ecret", "/one%00", "/%ff"),
+]
+UNCLEAN = ["/app//k", "//app/k", "/app/../secret", "/app/%2e%2e/secret", "/app/..%2fsecret", "/./secret", "/one/."]
 KEYS_REQUESTS = [
     ("GET", ""), ("GET", "?recursive=true"), ("GET", "?quorum=true"), ("HEAD", ""), ("GET", "?wait=true&waitIndex=1"),
     ("PUT", ""), ("PUT", "?recursive=true"), ("POST", ""), ("DELETE", ""), ("DELETE", "?recursive=true"),
+    ("GET", "?wait=true&recursive=true&waitIndex=1"), ("GET", "?recursive=true&sorted=true&quorum=true"),
+    ("PUT", "?prevExist=true"), ("PUT", "?prevValue=x"), ("PUT", "?dir=true"), ("DELETE", "?prevIndex=9"),
+    ("DELETE", "?dir=true"),
 ]  # fmt: skip
 OTHER_REQUESTS = [
     *itertools.product(("GET", "PUT", "DELETE"), ("/v2/auth/enable", "/v2/auth/users/x", "/v2/auth/roles/x")),
     ("GET", "/v2/auth/users"), ("GET", "/v2/auth/roles"),
     ("GET", "/v2/members"), ("POST", "/v2/members"), ("PUT", "/v2/members/1"), ("DELETE", "/v2/members/1"),
-    ("GET", "/v2/members/leader"), ("GET", "/v2/machines"), ("GET", "/v2/stats/self"), ("GET", "/v2/stats/store"),
+    ("GET", "/v2/members/leader"), ("GET", "/v2/stats/leader"),
+    ("GET", "/v2/auth/users/root"),
+    ("GET", "/v2/auth/roles/root"), ("PUT", "/v2/auth/roles/guest"),
+    ("GET", "/v2/machines"), ("GET", "/v2/stats/self"), ("GET", "/v2/stats/store"),
     ("GET", "/version"), ("GET", "/health"), ("GET", "/metrics"),
     ("GET", "/debug/vars"), ("PUT", "/config/local/log"),
 ]  # fmt: skip
-OPEN = {"/v2/members", "/v2/members/leader", "/v2/machines", "/v2/stats/self", "/v2/stats/store", "/metrics"}
+OPEN = {
+    *("/v2/members", "/v2/members/leader", "/v2/machines", "/v2/stats/self", "/v2/stats/store", "/v2/stats/leader"),
+    "/metrics",
+}
 
 
 def is_allowed_key(identity: str, method: str, query: str, key: str, guest: str) -> bool:
@@ -41,6 +55,7 @@ def is_allowed_key(identity: str, method: str, query: str, key: str, guest: str)
     else:
         return False
     recursive = "recursive" in query and identity != "guest"
+    key = unquote(key, "latin-1")
     for pattern in patterns:
         if pattern[-1] == "*" and key[: len(pattern) - 1] == pattern[:-1]:
             return True
@@ -100,6 +115,10 @@ def test_who_gets_401(guest: str) -> None:
                 got = await status(api, method, f"/v2/keys{key}{query}", identity)
                 assert (got != 401) is allowed, (identity, method, key, query, got)
                 cells += 1
+            for (method, query), key in itertools.product(KEYS_REQUESTS[::5], UNCLEAN):
+                got = await status(api, method, f"/v2/keys{key}{query}", identity)
+                assert got == 301, "nothing is done, and whoever follows it is judged there"
+                cells += 1
             for method, path in OTHER_REQUESTS:
                 allowed = is_allowed_elsewhere(identity, method, path, guest)
                 got = await status(api, method, path, identity)
@@ -107,6 +126,6 @@ def test_who_gets_401(guest: str) -> None:
                 cells += 1
                 api.node.machine.auth.enabled = True  # whoever may has switched it off
                 api.node.machine.auth.decisions.clear()
-        assert cells > 1500
+        assert cells > 4000
 
     run(scenario, guest_is_open=guest == "open")
