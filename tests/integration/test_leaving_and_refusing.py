@@ -239,6 +239,7 @@ def test_a_member_whose_clockwork_breaks_stops_instead_of_hanging_on(tmp_path: P
     run(tmp_path, scenario, size=1)
 
 
+@pytest.mark.plain
 def test_a_member_with_a_full_disk_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It need not wait for room: what is not saved, nobody was told."""
     monkeypatch.setattr(server, "LAST_SAVE_SECONDS", 0.2)
