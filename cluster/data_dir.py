@@ -77,20 +77,31 @@ class DataDir:
 
 
 def _make_private(path: str) -> None:
-    """A directory for its owner only. One that is there and open to others is closed to them, with a warning."""
+    """A directory for its owner only. One that is there and open to others is closed to them, with a warning; whoever
+    it belongs to, and where a link leads, is for the operator to know."""
     if not os.path.isdir(path):
         _make_durably(path)
-    mode = stat.S_IMODE(os.stat(path).st_mode)
+    if os.path.islink(path):
+        log.warning("directory %s is a link to %s", path, os.path.realpath(path))
+    found = os.stat(path)
+    if found.st_uid != os.geteuid():
+        log.warning("directory %s belongs to another user (uid %d), who can read and change it", path, found.st_uid)
+    mode = stat.S_IMODE(found.st_mode)
     if mode & 0o077:
         log.warning("directory %s was open to others (mode %o), now it is not", path, mode)
         os.chmod(path, _MODE)
 
 
 def _make_durably(path: str) -> None:
+    """Others may be making the same parents, as the members of a new cluster on one machine do."""
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
         _make_durably(parent)
-    os.mkdir(path, _MODE)
+    try:
+        os.mkdir(path, _MODE)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
     _sync(parent)
 
 

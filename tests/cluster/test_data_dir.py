@@ -55,6 +55,51 @@ def test_a_directory_that_is_open_to_others_is_closed(tmp_path: Path, caplog: py
     assert "was open to others" in caplog.text
 
 
+def test_another_may_make_the_same_parents_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it is when the members of a new cluster on one machine begin."""
+    make = os.mkdir
+
+    def make_second(path: str, mode: int = 0o777) -> None:
+        make(path, mode)
+        make(path, mode)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cluster.data_dir.os.mkdir", make_second)
+        directory = DataDir.open(str(tmp_path / "data" / "m1"))
+    assert mode(tmp_path / "data" / "m1") == 0o700
+    directory.close()
+
+
+def test_a_file_in_its_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    for path in (tmp_path / "data", tmp_path / "data" / "m1"):
+        with pytest.raises(OSError, match="data"):
+            DataDir.open(str(path))
+
+
+@pytest.mark.parametrize("place", ["data", "data/member", "data/member/wal"])
+def test_a_link_is_followed_and_said_and_closed_to_others(
+    tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    os.chmod(target, 0o755)
+    link = tmp_path / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(target)
+    DataDir.open(str(tmp_path / "data")).close()
+    assert f"directory {link} is a link to {target}" in caplog.text
+    assert mode(target) == 0o700
+
+
+def test_a_directory_of_another_user_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    DataDir.open(str(tmp_path)).close()
+    assert f"directory {tmp_path} belongs to another user" in caplog.text
+
+
 def test_only_one_may_have_it(tmp_path: Path) -> None:
     directory = DataDir.open(str(tmp_path))
     with pytest.raises(DataDirInUse, match="in use by another process"):
