@@ -22,7 +22,7 @@ help:
 	@echo 'make test-compiled       run tests against the compiled modules'
 	@echo 'make test-faults         power cuts, bad disks and clocks, attacks on the ports'
 	@echo 'make sim                 simulate whole clusters; SEEDS=500 STEPS=5000, or one: SEED=7'
-	@echo 'make sim-mutants         put bugs back, one at a time; each must be caught; writes docs/simulation.md'
+	@echo 'make sim-mutants         put bugs back, one at a time; each must be caught; writes docs/simulation.md; RESUME=1 goes on'
 	@echo 'make check               format, lint, types, import contracts: only looks'
 	@echo 'make fix                 repair what of that can be repaired'
 	@echo 'make install             set everything up in .venv'
@@ -58,7 +58,7 @@ sim: .venv/ready-dev
 	$(BIN)/python -m tests.sim --steps $(STEPS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 sim-mutants: .venv/ready-dev
-	$(BIN)/python -m tests.sim.proving
+	$(BIN)/python -m tests.sim.proving $(if $(RESUME),--resume) $(if $(ONLY),--only $(ONLY))
 
 install: .venv/ready-dev compiled
 

@@ -12,7 +12,7 @@ from cluster.errors import ClusterError
 from cluster.membership import Member, compute_member_id
 from raft.messages import ConfChangeType
 
-from .member import LOST, RUNNING, SimMember
+from .member import DOWN, REMOVED, RUNNING, SimMember
 from .quorum import majority
 
 if TYPE_CHECKING:
@@ -53,13 +53,14 @@ class Churn:
             return
         for member in newest.membership.members:
             lost = self._world.members.get(member.id)
-            if lost is not None and lost.state == LOST:
+            if lost is not None and lost.rotten and lost.state != DOWN:
                 self._change(newest, ConfChangeType.REMOVE, member)
                 return
 
     @property
     def lost(self) -> list[SimMember]:
-        return [member for member in self._world.members.values() if member.state == LOST]
+        """Those whose disk has rotted, whether or not it stopped them yet."""
+        return [member for member in self._world.members.values() if member.rotten and member.state != REMOVED]
 
     def may_lose_one(self) -> bool:
         """Whether a disk may be damaged for good without costing the cluster its majority."""
@@ -105,7 +106,8 @@ class Churn:
         at = self._somebody(random)
         if at is None or self.lost or len(at.membership.voters) < 2:
             return
-        member = random.choice(at.membership.members)
+        own = at.membership.get(at.id) if random.random() < 0.3 else None
+        member = own or random.choice(at.membership.members)
         if self._leaves_majority(at, member):
             self._change(at, ConfChangeType.REMOVE, member)
 

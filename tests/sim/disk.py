@@ -77,13 +77,13 @@ class SimDisk:
         self.errors.clear()
 
     def rot(self) -> str | None:
-        """Flips one bit of what is at rest; says where."""
+        """Flips one bit of what is at rest, not of the zeros beyond; says where."""
         paths = [path for path in sorted(self._durable_names) if any(self._durable_names[path].durable)]
         if not paths:
             return None
         path = self._random.choice(paths)
         file = self._durable_names[path]
-        offset = self._random.randrange(len(file.durable.rstrip(b"\0")))
+        offset = self._random.choice([offset for offset, byte in enumerate(file.durable) if byte])
         flipped = 1 << self._random.randrange(8)
         file.durable[offset] ^= flipped
         file.data[offset : offset + 1] = bytes([file.durable[offset]])

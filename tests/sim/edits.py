@@ -196,13 +196,6 @@ EDITS = [
         "told = commit",
     ),
     Edit(
-        "appends_commit_what_is_not_there",
-        "an append commits what it did not bring (etcd raft b927fa8)",
-        "raft.follower:handle_append",
-        "log.commit_to(min(message.commit, last_new))",
-        "log.commit_to(min(message.commit, log.last_index))",
-    ),
-    Edit(
         "refusals_commit_anything",
         "what a refused candidate hears of is committed whatever its own log has there",
         "raft.candidate:learn_commit",
@@ -231,13 +224,6 @@ EDITS = [
         "if self.term(entry.index) is None:",
     ),
     Edit(
-        "late_refusals_count",
-        "a late refusal moves next below match (etcd raft 91ff7cd)",
-        "raft.progress:Progress.maybe_decrease",
-        "        if rejected <= self.match:\n            return False\n        self.next = self.match + 1",
-        "        self.next = min(rejected, hint + 1)",
-    ),
-    Edit(
         "probes_go_below_match",
         "next is not above match after a refusal (etcd raft 149)",
         "raft.progress:Progress.maybe_decrease",
@@ -250,13 +236,6 @@ EDITS = [
         "raft.follower:handle_append",
         "_acknowledge(raft, message.sender, last_new)",
         "_acknowledge(raft, message.sender, log.last_index)",
-    ),
-    Edit(
-        "acknowledges_its_log_for_a_snapshot",
-        "a snapshot that is ignored is acknowledged with the whole log",
-        "raft.follower:handle_snapshot",
-        "raft.log.last_index if restored else raft.log.commit",
-        "raft.log.last_index",
     ),
     Edit(
         "a_probe_is_never_repeated",
@@ -335,13 +314,6 @@ EDITS = [
         "raft.step:refuse_read",
         "message.context), 0)",
         "message.context), raft.log.commit)",
-    ),
-    Edit(
-        "reads_are_forgotten",
-        "a read that a leader dropped is never asked again",
-        "cluster.reads:Reads.confirm",
-        "self._dropped.extend(round_.readings)",
-        "pass",
     ),
     # Members.
     Edit(

@@ -205,8 +205,17 @@ class Faults:
     def _transfer(self, random: Random) -> None:
         leader = self._leader(random)
         if leader is not None and leader.state == RUNNING and leader.paused_until <= self._world.now:
+            if random.random() < 0.3:
+                self._cut_off_successor(leader, random)
             leader.node.transfer_leadership()
             leader.wake()
+
+    def _cut_off_successor(self, leader: SimMember, random: Random) -> None:
+        """Whoever is to take over does not hear of it."""
+        peers = [(peer.match, peer.id) for peer in leader.raw._raft.tracker.peers]
+        voters = [(match, id_) for match, id_ in peers if id_ in leader.raw.conf_state.voters]
+        if voters:
+            self._cut_for_a_while([(leader.id, max(voters)[1])], random)
 
     def _change_and_transfer(self, random: Random) -> None:
         """The one who takes over may not have heard yet that the change is committed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.sim.editing import edited, find
 from tests.sim.mutants import MUTANTS, Mutant, planted
 from tests.sim.proving import DOCUMENT, catch
 from tests.sim.tuning import small
@@ -12,11 +13,16 @@ from tests.sim.world import World
 
 QUICK = {
     "promises_are_sent_at_once": "promises kept",
-    "votes_for_everybody": "liveness",
-    "acknowledges_before_the_save": "promises kept",
+    "votes_for_everybody": "terms obeyed",
+    "half_elects": "elected by majority",
+    "one_commits": "commit by majority",
     "applies_unsaved": "state machine safety",
+    "late_append_truncates": "append rules",
+    "window_leaks": "match index",
+    "reads_are_not_confirmed": "reads confirmed",
+    "repeats_what_may_live": "answers",
     "log_is_not_synced": "promises kept",
-    "apply_has_its_own_clock": "applied state equal",
+    "apply_has_its_own_clock": "state machine model",
 }
 
 
@@ -40,3 +46,8 @@ def test_nothing_stays_planted() -> None:
 def test_the_document_lists_every_mutant() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     assert [mutant.name for mutant in MUTANTS if f"| `{mutant.name}` |" not in text] == []
+
+
+def test_an_edit_that_fits_nowhere_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="0 times"):
+        edited(find("raft.quorum:majority"), "voters // 3", "voters")

@@ -1,6 +1,6 @@
 """Who was removed leaves in order (Raft paper, section 6; thesis, sections 4.2.2 and 4.2.3): a member stops once some
 other one holds its removal for committed, and a leader that removed itself leads until a majority of those that stay
-has that on its disks. Before, they might need its vote."""
+has that on its disks, and takes nothing new in. Before, they might need its vote."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ LEADER = Role.LEADER
 
 
 class Leaving:
-    """`_removed` has the index at which a member went, `_led` the term that it led last."""
+    """`_removed` has the index at which a member went, `_led` the term that it led last, `_ends` where the log of a
+    removed leader ends."""
 
     def __init__(self, watch: Any) -> None:
         self._watch = watch
         self._world = watch.world
         self._removed: dict[int, int] = {}
         self._led: dict[Any, int] = {}
+        self._ends: dict[tuple[Any, int], int] = {}
         self._ticking = False
 
     def configured(self, member: Any, index: int, before: ConfState, after: ConfState) -> None:
@@ -47,8 +49,16 @@ class Leaving:
         ticking, self._ticking = self._ticking, False
         if raft.role == LEADER:
             self._led[member] = raft.term
+            self._check_takes_nothing(member, raft)
         elif role == LEADER and not ticking and self._led.get(member) == raft.term:
             self._check_may_step_down(member, raft)
+
+    def _check_takes_nothing(self, member: Any, raft: Any) -> None:
+        if member.id in raft.tracker.conf_state.voters:
+            return
+        end = self._ends.setdefault((member, raft.term), raft.log.last_index)
+        if raft.log.last_index > end:
+            self._world.fail("leaving", f"{member} appends {raft.log.last_index}, and was removed")
 
     def _check_may_step_down(self, member: Any, raft: Any) -> None:
         voters, index = raft.tracker.conf_state.voters, self._removed.get(member.id)

@@ -50,9 +50,21 @@ class OneChange:
         known = self.configurations.setdefault(index, after)
         if known != after:
             self._world.fail("one change", f"{member} makes {after} of entry {index}, another member {known}")
+        self._check_membership(member, after)
         if len(set(before.voters) ^ set(after.voters)) > 1:
             self._world.fail("one change", f"{member}: {before} became {after} at once")
         self._check_removed(member, index, set(before.voters + before.learners), after)
+
+    def restored(self, member: Any, snapshot: Any) -> None:
+        if snapshot.index > 0:  # a member that joins knows of the others, and raft does not yet
+            self._check_membership(member, member.raw.conf_state)
+
+    def _check_membership(self, member: Any, current: ConfState) -> None:
+        """What raft counts with is what the state machine shows."""
+        voters = member.membership.voters
+        learners = [each.id for each in member.membership.members if each.is_learner]
+        if sorted(voters) != sorted(current.voters) or sorted(learners) != sorted(current.learners):
+            self._world.fail("one change", f"{member} has {current}, its membership {voters} and learners {learners}")
 
     def _check_removed(self, member: Any, index: int, before: set[int], current: ConfState) -> None:
         now = set(current.voters + current.learners)

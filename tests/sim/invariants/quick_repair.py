@@ -37,7 +37,8 @@ class QuickRepair:
         follower = self._world.members.get(peer.id)
         if follower is None:
             return
-        terms = _terms_after(peer.match, member) + _terms_after(peer.match, follower)
+        agreed = max(peer.match, follower.durable.hard_state.commit)
+        terms = _terms_after(agreed, member) + _terms_after(agreed, follower)
         if steps > terms + MORE:
             text = f"{member} goes back {steps} times for {follower}, and there are {terms} terms in their logs"
             self._world.fail("quick repair", text)
