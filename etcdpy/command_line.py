@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -53,6 +54,7 @@ def _run(config: Config) -> int:
     for warning in config.warnings:
         log.warning(warning)
     raise_limit()
+    _leave_no_core()
     import uvloop  # here, so that nobody waits for the server's parts to hear of a mistyped flag
 
     from etcdpy.server import serve
@@ -62,6 +64,12 @@ def _run(config: Config) -> int:
     except (OSError, StorageFailed, DiskFull, DataCorrupt) as error:
         log.critical("member stopped", extra={"fields": {"reason": str(error)}})
         return FAILED
+
+
+def _leave_no_core() -> None:
+    """Passwords on their way to bcrypt are in memory, and a crash must not write them to a file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _has_begun(config: Config) -> bool:

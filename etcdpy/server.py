@@ -76,6 +76,7 @@ HAND_OVER_SECONDS = 1.0
 LAST_SAVE_SECONDS = 5.0
 PUBLISH_RETRY_SECONDS = 1.0
 LISTEN_BACKLOG = 1024
+KEEP_ALIVE_SECONDS = 30
 
 _ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
@@ -405,15 +406,28 @@ async def _listen(url: Url, protocol: _ProtocolFactory, tls: Tls | None) -> asyn
     listen = partial(
         loop.create_server, host=str(address[0]), port=url.port, backlog=LISTEN_BACKLOG, reuse_address=True
     )
-    if not url.is_tls:
-        return await listen(protocol)
-    assert tls is not None  # the configuration was checked
-    return await listen(
-        tls.guard(protocol),
-        ssl=tls.listening,
-        ssl_handshake_timeout=HANDSHAKE_SECONDS,
-        ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-    )
+    if url.is_tls:
+        assert tls is not None  # the configuration was checked
+        server = await listen(
+            tls.guard(protocol),
+            ssl=tls.listening,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+        )
+    else:
+        server = await listen(protocol)
+    for listening in server.sockets:
+        _notice_the_dead(listening)
+    return server
+
+
+def _notice_the_dead(listening: socket.socket) -> None:
+    """Whoever vanishes without a word is noticed by the kernel, as in etcd; else his watches would be for ever.
+    Connections inherit this from their listener."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):  # Linux
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE_SECONDS)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_ALIVE_SECONDS)
 
 
 def _proposal_ids() -> Callable[[], int]:

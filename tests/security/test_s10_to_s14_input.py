@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import time
+from pathlib import Path
 
 import pytest
 from member_process import Member, received, request, status_of
@@ -113,13 +115,36 @@ def test_s13_watches_are_small_and_freed_when_their_clients_leave(member: Member
             connection = stack.enter_context(member.connect())
             connection.sendall(request("GET", "/v2/keys/?wait=true&recursive=true&stream=true"))
         until_watchers(member, count)
-        assert (member.memory_bytes - before) / count < 30 << 10
+        assert (member.memory_bytes - before) / count < 20 << 10
         begun = time.monotonic()
         assert member.ask("PUT", "/v2/keys/tell", "value=all")[0] in (200, 201)
         assert time.monotonic() - begun < 2
         assert b'"all"' in received(connection)
     until_watchers(member, 0)
     assert member.ask("DELETE", "/v2/keys/tell")[0] == 200
+
+
+def seconds_until_probed(port: int, client_port: int) -> float | None:
+    """When the kernel will ask whether a silent client is still there; None for never."""
+    ends = f":{port:04X}", f":{client_port:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if (fields[1][8:], fields[2][8:]) == ends:
+            timer, _, ticks = fields[5].partition(":")
+            return int(ticks, 16) / os.sysconf("SC_CLK_TCK") if timer == "02" else None
+    raise AssertionError("no such connection")
+
+
+@pytest.mark.parametrize("watching", [False, True])
+def test_s13_clients_that_vanish_without_a_word_are_noticed(member: Member, watching: bool) -> None:
+    """Theirs would be watches and descriptors for ever."""
+    with member.connect() as connection:
+        connection.sendall(request("GET", f"/v2/keys/{'?wait=true&recursive=true' if watching else ''}"))
+        received(connection, 0.3)
+        due = seconds_until_probed(member.port, connection.getsockname()[1])
+        assert due is not None
+        assert due <= 30
+    until_watchers(member, 0)
 
 
 def test_s14_a_flood_of_new_keys_and_ttls_leaves_the_cluster_led(member: Member) -> None:

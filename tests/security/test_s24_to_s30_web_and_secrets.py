@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import resource
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,27 @@ def test_s27_no_password_and_no_header_is_in_logs_files_or_answers(used: Member)
     assert hashed, "the hash is in the replicated log, or this test looks in the wrong place"
 
 
+def test_s27_a_crash_leaves_no_core_with_secrets_in_it() -> None:
+    before = _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    try:
+        with running() as member:
+            assert resource.prlimit(member.process.pid, resource.RLIMIT_CORE)[0] == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+
+
+def test_s28_a_directory_that_was_open_to_others_and_a_link_to_it(tmp_path: Path) -> None:
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
+    elsewhere.mkdir()
+    os.chmod(elsewhere, 0o777)
+    link.symlink_to(elsewhere)
+    with running(f"--data-dir={link}") as member:
+        assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o700
+        assert f"directory {link} is a link to {elsewhere}" in member.log
+        assert f"directory {link} was open to others (mode 777)" in member.log
+
+
 def test_s28_files_are_for_their_owner_only_whatever_the_umask_was(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
@@ -166,7 +188,10 @@ def test_s29_only_a_plain_address_of_a_peer_can_be_a_members_url(member: Member,
     body = json.dumps({"peerURLs": [url]})
     status, answer = member.ask("POST", "/v2/members", body, "Content-Type: application/json\r\n")
     assert status == 400, answer
-    assert len(member.json("GET", "/v2/members")["members"]) == 1
+    (own,) = member.json("GET", "/v2/members")["members"]
+    status, answer = member.ask("PUT", f"/v2/members/{own['id']}", body, "Content-Type: application/json\r\n")
+    assert status == 400, answer
+    assert member.json("GET", "/v2/members")["members"] == [own]
 
 
 def test_s29_no_answer_sends_a_client_to_another_host(member: Member) -> None:
