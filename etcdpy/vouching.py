@@ -4,9 +4,9 @@ A member that was away does not know who joined meanwhile, and must not take a s
 certificate's: the peers' authority vouches for hosts, not for membership. So it asks the members that it knows, and
 lets the stranger in when it calls again.
 
-Where peers show no certificates, a member that cannot reach enough others to make a majority believes the stranger: they
-may all have been replaced while it was away, and who lies to it could as well say that he is one of them. As long as a
-majority of the members that it knows says no, the cluster can go on without the stranger.
+Where peers show no certificates, a member that cannot reach enough others to make a majority believes the stranger:
+they may all have been replaced while it was away, and who lies to it could as well say that he is one of them. As long
+as a majority of the members that it knows says no, the cluster can go on without the stranger.
 """
 
 from __future__ import annotations
