@@ -77,6 +77,15 @@ class Churn:
         urls = (f"http://new{self._count}:2380",)
         self._change(at, change_type, Member(compute_member_id(urls, "", self._count), "", urls))
 
+    def remove_and_promote(self, random: Random) -> None:
+        """The same member at once: the second change is in the log, and must be refused when it is applied."""
+        at = self._somebody(random)
+        learners = [member for member in at.membership.members if member.is_learner] if at is not None else []
+        if at is not None and learners and not self.lost:
+            learner = random.choice(learners)
+            self._change(at, ConfChangeType.REMOVE, learner)
+            self._change(at, ConfChangeType.ADD_VOTER, learner)
+
     def add_again(self, random: Random) -> None:
         """Somebody tries to bring a removed member back, which must be refused."""
         at = self._somebody(random)

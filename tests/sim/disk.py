@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from random import Random
 
 SECTOR = 512
@@ -29,12 +30,14 @@ class _File:
 
 class SimDisk:
     """`crash_in` counts down the calls until PowerCut; `errors` are raised by the next call of that name; `capacity`
-    limits all files together. `names_version` goes up whenever durable names change."""
+    limits all files together; `on_sync` is called when content has become durable. `names_version` goes up whenever
+    durable names change."""
 
     def __init__(self, random: Random) -> None:
         self.capacity = 1 << 40
         self.crash_in: int | None = None
         self.errors: dict[str, int] = {}
+        self.on_sync: Callable[[], None] | None = None
         self.names_version = 0
         self._random = random
         self._names: dict[str, _File] = {}
@@ -176,6 +179,8 @@ class SimDisk:
         if file.dirty:
             _write_sectors(file, file.dirty)
             file.dirty.clear()
+            if self.on_sync is not None:
+                self.on_sync()
 
     def size(self, handle: int) -> int:
         return len(self._handles[handle][1].data)

@@ -14,6 +14,7 @@ class Edit(NamedTuple):
     where: str
     old: str
     new: str
+    seeds: int = 50
 
 
 EDITS = [
@@ -187,6 +188,7 @@ EDITS = [
         "[progress[voter].match for voter in self.conf_state.voters]",
         "[*(progress[voter].match for voter in self.conf_state.voters)]"
         " + [1 << 40] * (self._config.id not in self.conf_state.voters)",
+        seeds=300,
     ),
     Edit(
         "heartbeats_commit_what_is_not_there",
@@ -450,13 +452,6 @@ EDITS = [
         "cluster.snapshotter:Snapshotter.accept",
         "        self._disk.fsync_dir(self.directory)",
         "        pass",
-    ),
-    Edit(
-        "installed_snapshots_keep_the_log",
-        "the log before an installed snapshot is kept",
-        "cluster.wal.repair:_Replay._add_mark",
-        "    if mark.installed:",
-        "    if False:",
     ),
     Edit(
         "snapshots_forget_who_was_removed",

@@ -6,7 +6,7 @@ import errno
 from random import Random
 from typing import TYPE_CHECKING
 
-from raft.messages import ConfChangeType
+from raft.messages import ConfChangeType, Message, MessageType
 
 from .member import DOWN, RUNNING, SimMember
 from .plan import MILLISECOND, SECOND, Fault
@@ -200,6 +200,21 @@ class Faults:
             member.rotten = member.disk_is_read = True
             self._world.trace(f"bit rot at {member}: {where}")
 
+    def _needless_snapshot(self, random: Random, tries: int = 40) -> None:
+        """Best to somebody that has its last entry, and has not heard yet that it is committed."""
+        leader = self._leader(random)
+        if leader is None or not leader.is_leader:
+            return
+        snapshot, others = leader.storage.snapshot(), [each for each in self._world.running() if each is not leader]
+        behind = [each for each in others if snapshot is not None and each.raw.commit < snapshot.index]
+        if snapshot is None or snapshot.index < 2 or (not behind and tries):
+            if tries:
+                self._world.after(20 * MILLISECOND, "fault", None, self._needless_snapshot, random, tries - 1)
+        elif behind or others:
+            to = random.choice(behind or others)
+            message = Message(MessageType.SNAP, to.id, leader.id, leader.raw.term, snapshot=snapshot)
+            self._world.network.send_needless_snapshot(leader, message)
+
     # Members.
 
     def _transfer(self, random: Random) -> None:
@@ -243,5 +258,7 @@ class Faults:
 
     def _two_changes(self, random: Random) -> None:
         """At once, perhaps by two operators at two members."""
+        if random.random() < 0.5:
+            self._world.churn.remove_and_promote(random)
         for change in random.choices((self._add_voter, self._remove, self._promote), k=2):
             change(random)

@@ -126,6 +126,7 @@ class SimMember:
         self.clock = clock
         self.random = Random(f"{world.seed}/member/{short}")
         self.disk = SimDisk(Random(f"{world.seed}/disk/{short}"))
+        self.disk.on_sync = self._synced
         self.durable = DurableLog(self.disk, WAL_DIR, SNAP_DIR)
         self.state = DOWN
         self.life = 0
@@ -173,6 +174,10 @@ class SimMember:
             self.world.fail("no damage without a cause", f"{self}: {damage}")
         self.disk.kill_process()
         self.state = LOST
+
+    def _synced(self) -> None:
+        if self.state == RUNNING:
+            self.world.watch.read_disk(self)
 
     def read_disk_again(self) -> None:
         """What a power cut, or the process before, has left."""

@@ -400,4 +400,4 @@ def lost_history_is_silent(put: Put) -> None:
     )
 
 
-MUTANTS.extend(Mutant(edit.name, edit.bug, edit, 50) for edit in EDITS)
+MUTANTS.extend(Mutant(edit.name, edit.bug, edit, edit.seeds) for edit in EDITS)

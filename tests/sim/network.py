@@ -25,7 +25,7 @@ anything."""
 MILLISECOND = 1_000_000
 MOST_LATE_NS = 5_000 * MILLISECOND
 """A straggler is a copy of a message that comes when everybody has forgotten it; of a proposal, the only one."""
-LATER = {PROP: 5, MessageType.HEARTBEAT_RESP: 3}
+LATER = {PROP: 5, MessageType.HEARTBEAT_RESP: 3, MessageType.VOTE_RESP: 10, MessageType.APP_RESP: 2}
 """Those that do most harm come late more often, and so do refusals."""
 
 
@@ -152,6 +152,10 @@ class Network:
         low, high = self.delay_ns
         delay = 5 * low + int(self._random.random() * 20 * high)
         self._world.after(delay, "snapshot", None, self._snapshot_arrives, sender, message, sender.life)
+
+    def send_needless_snapshot(self, sender: SimMember, message: Message) -> None:
+        """To a member that could do without: a leader may do so whenever it likes."""
+        self._world.after(1, "snapshot", None, self._snapshot_arrives, sender, message, sender.life)
 
     def _snapshot_arrives(self, sender: SimMember, message: Message, life: int) -> None:
         self._sending.discard((sender.id, life, message.to))

@@ -46,6 +46,7 @@ FAULTS = {
     "transfer": 4,
     "change_and_transfer": 2,
     "kill_child": 1,
+    "needless_snapshot": 2,
     "add_voter": 3,
     "add_learner": 2,
     "promote": 3,

@@ -39,7 +39,9 @@ class AppendRules:
             self._fail(member, message, f"ends at {log.last_index} and had no conflict up to {last_index}")
         if answer is None or answer.type != APP_RESP or answer.to != message.sender:
             self._fail(member, message, "gives no answer")
-        elif not answer.reject:
+        elif answer.reject:
+            self._check_hint(member, raft, message, answer.reject_hint)
+        else:
             self._check_taken(member, raft, message, answer.index, max(commit, end))
 
     @staticmethod
@@ -47,6 +49,15 @@ class AppendRules:
         if message.type == SNAP:
             return message.snapshot.index if message.snapshot is not None else 0
         return message.index + len(message.entries)
+
+    def _check_hint(self, member: Any, raft: Any, message: Message, hint: int) -> None:
+        """All entries of terms later than the leader's are skipped at once, and no others."""
+        log = raft.log
+        index = min(message.index, log.last_index)
+        while index >= log.first_index and (log.term(index) or 0) > message.log_term:
+            index -= 1
+        if hint < min(index, log.last_index) and index >= log.first_index:
+            self._fail(member, message, f"sends the leader back to {hint}, and may agree at {index}")
 
     def _check_taken(self, member: Any, raft: Any, message: Message, acknowledged: int, most: int) -> None:
         if acknowledged > most:

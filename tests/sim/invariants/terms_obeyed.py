@@ -24,12 +24,13 @@ class _State(NamedTuple):
     last_term: int
     commit: int
     elapsed: int
+    votes: int
 
 
 class TermsObeyed:
     def __init__(self, watch: Any) -> None:
         self._world = watch.world
-        self._before = _State(0, 0, 0, 0, 0, 0, 0, 0)
+        self._before = _State(0, 0, 0, 0, 0, 0, 0, 0, 0)
         self._known: Any = None
 
     def stepping(self, member: Any, raft: Any, message: Message) -> None:
@@ -79,7 +80,15 @@ class TermsObeyed:
 def _state(raft: Any) -> _State:
     log = raft.log
     return _State(
-        raft.term, raft.vote, raft.role, raft.lead, log.last_index, log.last_term, log.commit, raft.election_elapsed
+        raft.term,
+        raft.vote,
+        raft.role,
+        raft.lead,
+        log.last_index,
+        log.last_term,
+        log.commit,
+        raft.election_elapsed,
+        len(raft.tracker.votes),
     )
 
 
