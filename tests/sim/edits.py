@@ -266,6 +266,7 @@ EDITS = [
         "cluster.node:ClusterNode._step_forwarded",
         "prefix_of(entry.data) != self._raw.term",
         "False",
+        seeds=200,
     ),
     Edit(
         "proposals_are_doubled_by_snapshots",
@@ -373,6 +374,7 @@ EDITS = [
         "cluster.membership:Membership.apply",
         "old._replace(peer_urls=member.peer_urls)",
         "old._replace(peer_urls=member.peer_urls, is_learner=False)",
+        seeds=200,
     ),
     Edit(
         "learners_vote_when_added",
@@ -502,13 +504,6 @@ EDITS = [
         "    self.stats.counters.update(counters)\n",
         "",
     ),
-    Edit(
-        "logs_are_removed_too_early",
-        "log files go that an older snapshot still needs",
-        "cluster.storage:_purge",
-        "known[1] if len(known) > 1 else 0",
-        "newest.index",
-    ),
     # Disks.
     Edit(
         "hard_state_of_heads_is_old",
@@ -516,13 +511,6 @@ EDITS = [
         "cluster.wal.wal:WAL.write",
         "self._next_index, self._hard_state = batch.next_index, batch.hard_state",
         "self._next_index = batch.next_index",
-    ),
-    Edit(
-        "segments_are_not_chained",
-        "a segment that lost its end is not noticed",
-        "cluster.wal.repair:_replay_segment",
-        "before is not None and head.chain != before.chain",
-        "False",
     ),
     Edit(
         "old_entries_stay_after_replay",
@@ -537,20 +525,6 @@ EDITS = [
         "cluster.wal.repair:_Replay.add",
         "if save.hard_state is not None:",
         "if save.hard_state is not None and self._hard_state.term == 0:",
-    ),
-    Edit(
-        "lost_commits_are_not_noticed",
-        "a log that ends before what was committed is accepted (etcd 11888)",
-        "cluster.wal.repair:_Replay.check_commit",
-        "if committed > last:",
-        "if False:",
-    ),
-    Edit(
-        "memory_before_disk",
-        "memory shows a save before it is on disk",
-        "cluster.storage:DurableStorage.save",
-        "    write: Callable[[], None] = partial(",
-        "    self._memory.save(hard_state, entries, snapshot)\n    write: Callable[[], None] = partial(",
     ),
     Edit(
         "saves_are_not_awaited",

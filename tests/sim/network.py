@@ -25,7 +25,7 @@ anything."""
 MILLISECOND = 1_000_000
 MOST_LATE_NS = 5_000 * MILLISECOND
 """A straggler is a copy of a message that comes when everybody has forgotten it; of a proposal, the only one."""
-LATER = {PROP: 5, MessageType.HEARTBEAT_RESP: 3, MessageType.VOTE_RESP: 10, MessageType.APP_RESP: 2}
+LATER = {PROP: 12, MessageType.HEARTBEAT_RESP: 3, MessageType.VOTE_RESP: 10, MessageType.APP_RESP: 2}
 """Those that do most harm come late more often, and so do refusals."""
 
 

@@ -51,7 +51,7 @@ FAULTS = {
     "add_learner": 2,
     "promote": 3,
     "remove": 4,
-    "update": 1,
+    "update": 2,
     "add_again": 1,
     "two_changes": 2,
     "heal": 3,

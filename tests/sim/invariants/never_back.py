@@ -26,6 +26,7 @@ class NeverBack:
         found, sure = storage.initial_state()[0], member.durable.hard_state
         if _is_before(found, sure):
             self._world.fail("never back", f"{member} had {sure} on its disk and comes back with {found}")
+        self._check_end(member, storage)
         for index, term in member.durable.terms.items():
             if index < storage.first_index:
                 continue
@@ -34,6 +35,13 @@ class NeverBack:
                 return  # what was being written in its place had got to the disk
             if held != term:
                 self._world.fail("never back", f"{member} had {index} of term {term} on its disk and has lost it")
+
+    def _check_end(self, member: Any, storage: Any) -> None:
+        """What was cut off stays so; only what was being written may be there as well."""
+        handed = [(entry.index, entry.term) for entry in member.last_handed]
+        for index in range(max(member.durable.last + 1, storage.first_index), storage.last_index + 1):
+            if (index, storage.term(index)) not in handed:
+                self._world.fail("never back", f"{member} comes back with {index}, which its log had not any more")
 
 
 def _is_before(found: HardState, sure: HardState) -> bool:

@@ -73,6 +73,6 @@ def fingerprint(member: Any) -> int:
     slots = [slot and (slot.action, slot.index, slot.node, slot.prev_node) for slot in store.history.slots()]
     whole = [
         *(store.index, store.history.last_index, store.stats.replicated(), parts, store.deadlines.live(), slots),
-        *(member.membership.pack(), member.applier.stamp_ns),
+        *(member.membership.members, sorted(member.membership.removed), member.applier.stamp_ns),
     ]
     return zlib.crc32(pack_value(whole))
