@@ -23,7 +23,7 @@ from setuptools.command.build_ext import build_ext
 HOT = {
     "raft": "*",
     "cluster": "applier batching clock codec disk measured_disk membership node pending reads ready storage syncer",
-    "cluster/transport": "frame inbound stats transport",
+    "cluster/transport": "frame inbound peer stats transport",
     "cluster/wal": "identity record segment wal",
     "etcdpy": "commands errors service state_machine",
     "etcdpy/auth": "attempts check credentials gate model verifier",
@@ -59,7 +59,7 @@ def hot_modules() -> list[Any]:
     from mypyc.build import mypycify
 
     files = [str(file) for folder, names in HOT.items() for name in names.split() for file in matching(folder, name)]
-    return mypycify([*MYPY_OPTIONS, *files], opt_level="2", debug_level="0", multi_file=True, group_name="etcdpy")
+    return mypycify([*MYPY_OPTIONS, *files], opt_level="3", debug_level="0", group_name="etcdpy")
 
 
 def what_is_lacking() -> str | None:

@@ -46,9 +46,11 @@ def wait_until_open(port: int) -> None:
 
 
 class Scripted:
-    """A server that gives each PUT the same answer (after a pause before the first), or hangs up where that is None."""
+    """A server that gives each PUT the same answer (after a pause before the first, and some refusals), or hangs up
+    where that is None."""
 
-    def __init__(self, answer: bytes | None, pause_seconds: float = 0.0) -> None:
+    def __init__(self, answer: bytes | None, pause_seconds: float = 0.0, refusals: int = 0) -> None:
+        self.refusals = refusals
         self.answer = answer
         self.pause_seconds = pause_seconds
         self.paths: list[bytes] = []
@@ -82,7 +84,9 @@ class Scripted:
                         return
                     pause, self.pause_seconds = self.pause_seconds, 0.0
                     time.sleep(pause)
-                    connection.sendall(self.answer * len(starts))
+                    refused = min(self.refusals, len(starts))
+                    self.refusals -= refused
+                    connection.sendall(REFUSAL * refused + self.answer * (len(starts) - refused))
             except ConnectionError:
                 return
 
@@ -101,6 +105,13 @@ CREATED = b"HTTP/1.1 201 Created\r\nX-Raft-Term: %d\r\nContent-Length: 2\r\n\r\n
 def test_the_loader_sets_every_key_once(scripted: Scripted) -> None:
     load(scripted.address, 5, 1005)
     assert sorted(scripted.paths) == [b"/v2/keys/bench/%07d" % number for number in range(5, 1005)]
+
+
+@pytest.mark.parametrize("scripted", [(CREATED % 2, 0.0, 3)], indirect=True)
+def test_the_loader_sends_again_what_was_given_up(scripted: Scripted) -> None:
+    load(scripted.address, 0, 1000)
+    assert len(scripted.paths) == 1003
+    assert set(scripted.paths) == {b"/v2/keys/bench/%07d" % number for number in range(1000)}
 
 
 def test_the_loader_ends_also_where_there_are_fewer_keys_than_connections(responder: Address) -> None:
