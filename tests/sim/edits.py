@@ -556,13 +556,6 @@ EDITS = [
         "if False:",
     ),
     Edit(
-        "applied_time_is_forgotten",
-        "time may go back to before what was applied",
-        "cluster.clock:ClusterClock.now_ns",
-        "        return max(self._floor_ns, self._wall_ns() + self._ahead_of_wall_ns)",
-        "        return self._wall_ns() + self._ahead_of_wall_ns",
-    ),
-    Edit(
         "time_goes_on_from_the_wall_clock",
         "how far the wall clock was wrong is forgotten",
         "cluster.clock:ClockFile.load",
@@ -575,13 +568,6 @@ EDITS = [
         "cluster.applier:Applier._apply_proposal",
         "self.stamp_ns = max(self.stamp_ns, prefix_of(entry.data))",
         "self.stamp_ns = prefix_of(entry.data)",
-    ),
-    Edit(
-        "keys_are_never_expired_again",
-        "an expiry that got lost is never proposed again",
-        "etcdpy.expiry:Expiry.check",
-        "        self._ticks_to_wait -= 1",
-        "        pass",
     ),
     # The state machine.
     Edit(

@@ -105,8 +105,9 @@ class SimTransport:
 
 
 class SimMember:
-    """`disk_is_read` says that `durable` shows what was there before bits rotted, `last_handed` what was written last.
-    `life` counts its starts. What belongs to one life is made by `_boot` and dropped by `_die`."""
+    """`disk_is_read` says that `durable` shows what was there before bits rotted, `last_handed` what was written last,
+    `clock_saving` what of its clock may be on its disk. `life` counts its starts. What belongs to one life is made by
+    `_boot` and dropped by `_die`."""
 
     node: ClusterNode
     raw: WatchedRawNode
@@ -133,6 +134,7 @@ class SimMember:
         self.paused_until = 0
         self.rotten = self.disk_is_read = False
         self.last_handed: Sequence[Entry] = ()
+        self.clock_saving: list[int] = [0]
         self.disk_delay_ns = 1
         self._work: Coroutine[Any, Any, None] | None = None
         self._receiving: list[Any] = []
@@ -217,7 +219,7 @@ class SimMember:
         cluster_clock = WatchedClock(
             lambda: self.clock.monotonic_ns(world.now),
             lambda: self.clock.wall_ns(world.now),
-            self.clock_file.load(),
+            self._load_clock(),
         )
         cluster_clock.tell_stamped = lambda now_ns: world.watch.stamped(self, now_ns)
         cluster_clock.tell_assumed = lambda now_ns: world.watch.assumed_time(self, now_ns)
@@ -261,6 +263,15 @@ class SimMember:
         self._ticks = 0
         self._seen_membership = -1
         self._sync_peers()
+
+    def _load_clock(self) -> int:
+        """What was saved last, or what was being saved when the end came."""
+        loaded = self.clock_file.load()
+        if loaded not in self.clock_saving and not self.rotten:
+            self.world.fail(
+                "cluster time", f"{self} saved {self.clock_saving} of its clock and comes back with {loaded}"
+            )
+        return loaded
 
     def _monotonic(self) -> float:
         return self.clock.monotonic_ns(self.world.now) / SECOND
@@ -384,7 +395,10 @@ class SimMember:
         self.storage.probe()
         self._ticks += 1
         if self._ticks % CLOCK_SAVED_TICKS == 0:
-            self.clock_file.save(self.cluster_clock.ahead_of_wall_ns)
+            self.clock_saving.append(self.cluster_clock.ahead_of_wall_ns)
+            self.clock_file.save(self.clock_saving[-1])
+            if self.clock_file._saved_ns == self.clock_saving[-1]:
+                del self.clock_saving[:-1]
 
     def guarded(self, work: Callable[[], None]) -> None:
         """Runs what touches this member's disk outside its main work."""

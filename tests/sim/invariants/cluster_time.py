@@ -48,6 +48,8 @@ class ClusterTime:
 
     def assumed_time(self, member: Any, now_ns: int) -> None:
         """Others may know another time, but no majority does."""
+        if now_ns < member.applier.stamp_ns:
+            self._world.fail("cluster time", f"{member} leads at a time before that of what it has applied")
         if not self._leads(member):
             return
         knowing = [other.id for other in self._world.running() if other.cluster_clock.is_known]

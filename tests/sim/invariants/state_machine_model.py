@@ -15,12 +15,25 @@ from tests.etcdpy.store_model import Model, Refused
 NOTHING = object()
 
 
+class WatchedModel(Model):
+    """`gone` has the paths that each store index removed."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity)
+        self.gone: dict[int, frozenset[str]] = {}
+
+    def publish(self, event: Any, refresh: bool = False, gone: frozenset[str] = frozenset()) -> Any:
+        if gone:
+            self.gone[self.index] = gone
+        return super().publish(event, refresh, gone)
+
+
 class StateMachineModel:
     """`results` has what the twin says of each raft index; members come there one after the other."""
 
     def __init__(self, watch: Any) -> None:
         self._world = watch.world
-        self.model = Model(watch.world.plan.history_capacity)
+        self.model = WatchedModel(watch.world.plan.history_capacity)
         self._raft_index = 0
         self._results: dict[int, list[Any]] = {}
 

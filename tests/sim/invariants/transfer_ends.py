@@ -1,5 +1,5 @@
 """Leadership transfer (thesis, section 3.10): it ends within an election timeout, one way or the other; while it goes
-on, the leader takes nothing new in; only a voter is told to take over."""
+on, the leader takes nothing new in; only a voter that has everything is told to take over."""
 
 from __future__ import annotations
 
@@ -37,5 +37,12 @@ class TransferEnds:
             self._world.fail("transfer ends", f"{member} hands over to {to:x} for {ticks + 1} ticks")
 
     def sending(self, member: Any, message: Message) -> None:
-        if message.type == TIMEOUT_NOW and message.to not in member.raw.conf_state.voters:
+        if message.type != TIMEOUT_NOW:
+            return
+        raft = member.raw._raft
+        if raft.role == LEADER and raft.lead_transferee == message.to:
+            match, end = raft.tracker.progress[message.to].match, raft.log.last_index
+            if match != end:
+                self._world.fail("transfer ends", f"{member} hands over to {message.to:x}, which has {match} of {end}")
+        if message.to not in member.raw.conf_state.voters:
             self._world.fail("transfer ends", f"{member} hands over to {message.to:x}, which is no voter")

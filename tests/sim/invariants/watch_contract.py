@@ -5,6 +5,7 @@ if what they watch was there."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from random import Random
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from etcdpy.errors import EtcdError
 from tests.etcdpy.store_model import replays, wants
 
 from .applied_state_equal import AppliedStateEqual
+from .state_machine_model import StateMachineModel
 
 
 class _Path(NamedTuple):
@@ -26,6 +28,7 @@ PATHS = (
     _Path("/r", True, True),
     _Path("/r/0", False, True),
     _Path("/d", True, True),
+    _Path("/d", False, True),
     _Path("/d/1/0", False, True),
     _Path("/d/2/_0", True, True),
     _Path("/r/1", False, False),
@@ -52,8 +55,8 @@ class _Watcher:
         self.closed = False
         self.rests_until = 0
 
-    def must_see(self, event: Any) -> bool:
-        return event is not None and wants(self.path, self.where.recursive, event[1].key)
+    def must_see(self, event: Any, gone: Collection[str]) -> bool:
+        return event is not None and (self.path in gone or wants(self.path, self.where.recursive, event[1].key))
 
     def may_see(self, event: Any) -> bool:
         return event is not None and replays(self.path, self.where.recursive, event)
@@ -74,6 +77,10 @@ class WatchContract:
     def _events(self) -> dict[int, Any]:
         events: dict[int, Any] = self._watch.get(AppliedStateEqual).events
         return events
+
+    def _must_see(self, watcher: _Watcher, index: int) -> bool:
+        gone = self._watch.get(StateMachineModel).model.gone
+        return watcher.must_see(self._events.get(index), gone.get(index, ()))
 
     def after_step(self, member: Any, raft: Any) -> None:
         for watcher in self._watchers:
@@ -141,7 +148,7 @@ class WatchContract:
         if index <= position:
             self._world.fail("watch contract", f"{watcher} gets {index} after {position}")
         for missed in range(position + 1, index):
-            if watcher.must_see(events.get(missed)):
+            if self._must_see(watcher, missed):
                 self._world.fail("watch contract", f"{watcher} gets {index} after {position} and misses {missed}")
         if index in events and events[index] != (event.action, event.node, event.prev_node):
             self._world.fail("watch contract", f"{watcher} gets {event.action} at {index}, which is {events[index]}")
@@ -163,5 +170,5 @@ class WatchContract:
             if watcher.member is None or watcher.closed:
                 continue
             for index in range(watcher.position + 1, watcher.member.store.index + 1):  # type: ignore[operator]
-                if watcher.must_see(self._events.get(index)):
+                if self._must_see(watcher, index):
                     self._world.fail("watch contract", f"{watcher} never gets {index}")
