@@ -23,7 +23,7 @@ from setuptools.command.build_ext import build_ext
 HOT = {
     "raft": "*",
     "cluster": "applier batching clock codec disk measured_disk membership node pending reads ready storage syncer",
-    "cluster/transport": "frame inbound peer stats transport",
+    "cluster/transport": "frame inbound stats transport",
     "cluster/wal": "identity record segment wal",
     "etcdpy": "commands errors service state_machine",
     "etcdpy/auth": "attempts check credentials gate model verifier",
