@@ -14,7 +14,7 @@ from tests.sim.world import World
 QUICK = {
     "promises_are_sent_at_once": "promises kept",
     "votes_for_everybody": "terms obeyed",
-    "half_elects": "elected by majority",
+    "pre_candidates_keep_votes": "elected by majority",
     "one_commits": "commit by majority",
     "applies_unsaved": "state machine safety",
     "late_append_truncates": "append rules",
