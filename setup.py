@@ -12,13 +12,10 @@ import shlex
 import shutil
 import sys
 import sysconfig
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from setuptools import setup
-from setuptools.command.build_ext import build_ext
 
 HOT = {
     "raft": "*",
@@ -37,21 +34,6 @@ MYPY_OPTIONS = ["--config-file=", "--ignore-missing-imports", "--cache-dir=build
 """`make check` is strict. Here dependencies may be missing: pip builds where none are."""
 
 
-class ParallelBuild(build_ext):
-    """One C compiler for each core."""
-
-    def build_extensions(self) -> None:
-        compile_files: Callable[..., list[str]] = self.compiler.compile
-
-        def in_parallel(sources: list[str], **options: Any) -> list[str]:
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                objects = pool.map(lambda source: compile_files([source], **options), sources)
-                return [name for names in objects for name in names]
-
-        self.compiler.compile = in_parallel
-        super().build_extensions()
-
-
 def hot_modules() -> list[Any]:
     """Raises SystemExit, with the reason, if they can't be compiled here."""
     if lacking := what_is_lacking():
@@ -59,6 +41,7 @@ def hot_modules() -> list[Any]:
     from mypyc.build import mypycify
 
     files = [str(file) for folder, names in HOT.items() for name in names.split() for file in matching(folder, name)]
+    # One C file for all: slow to compile, but inlined across modules.
     return mypycify([*MYPY_OPTIONS, *files], opt_level="3", debug_level="0", group_name="etcdpy")
 
 
@@ -79,12 +62,12 @@ def matching(folder: str, name: str) -> list[Path]:
 
 def main() -> None:
     if "build_ext" in sys.argv:
-        setup(ext_modules=hot_modules(), cmdclass={"build_ext": ParallelBuild})
+        setup(ext_modules=hot_modules())
     elif "bdist_wheel" not in sys.argv:
         setup()
     else:
         try:
-            setup(ext_modules=hot_modules(), cmdclass={"build_ext": ParallelBuild})
+            setup(ext_modules=hot_modules())
         except SystemExit as reason:
             print(f"etcdpy: not compiled, but complete in plain Python: {reason}", file=sys.stderr)
             setup()

@@ -1,12 +1,8 @@
-"""The disk as a port: the few operations that the write-ahead log and the snapshots need, and what they raise.
+"""The disk as a port: the few operations that the write-ahead log and the snapshots need.
 
 `RealDisk` is the operating system's. A simulator puts another behind the same `Disk`: one that forgets what was never
 synced, tears writes at sectors, fills up, or fails. Nothing else in `cluster` opens, writes or syncs a file of the data
 directory.
-
-Two kinds of failure exist. A full disk is met before anything was promised and passes: `DiskFull`. Everything else that
-fails while writing is final: after a failed fsync nobody knows what the disk holds, and a second fsync may say "done"
-although the pages are gone (PostgreSQL's "fsyncgate", ATC'20 "Can Applications Recover from fsync Failures?").
 """
 
 from __future__ import annotations
@@ -17,40 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from cluster.failures import DiskFull, StorageFailed
+
 SECTOR_BYTES = 512
 """What a disk writes whole or not at all."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OWNER_ONLY = 0o600
-
-
-class StorageFailed(Exception):
-    """The disk failed in a way that cannot be repaired by trying again: this member must stop."""
-
-    def __init__(self, file: str, offset: int, reason: str) -> None:
-        super().__init__(f"{file}: offset {offset}: {reason}")
-        self.file = file
-        self.offset = offset
-        self.reason = reason
-
-
-class DiskFull(Exception):
-    """There is no room (ENOSPC, EDQUOT, EFBIG). Nothing was promised and no state changed: the same call may be made
-    again later, and only the same one."""
-
-    def __init__(self, file: str) -> None:
-        super().__init__(f"{file}: no space left on device")
-        self.file = file
-
-
-class DataCorrupt(ValueError):
-    """A file does not hold what was once written to it. `offset` is where the first damaged part begins."""
-
-    def __init__(self, file: str, offset: int, reason: str) -> None:
-        super().__init__(f"{file}: offset {offset}: {reason}")
-        self.file = file
-        self.offset = offset
-        self.reason = reason
 
 
 class Disk(Protocol):

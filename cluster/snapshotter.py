@@ -31,7 +31,8 @@ from typing import NamedTuple
 
 import msgpack
 
-from cluster.disk import DataCorrupt, Disk, syncing, writing
+from cluster.disk import Disk, syncing, writing
+from cluster.failures import DataCorrupt
 from raft.messages import ConfState, Snapshot
 
 log = logging.getLogger(__name__)

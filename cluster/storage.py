@@ -19,7 +19,8 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from cluster.disk import Disk, DiskFull, StorageFailed
+from cluster.disk import Disk
+from cluster.failures import DiskFull, StorageFailed
 from cluster.snapshotter import SNAPSHOTS_KEPT, CorruptSnapshot, SnapshotName, SnapshotReader, Snapshotter
 from cluster.syncer import Syncer
 from cluster.wal.record import CorruptLog, Mark

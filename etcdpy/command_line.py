@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.data_dir import DataDirInUse
-from cluster.disk import DataCorrupt, DiskFull, RealDisk, StorageFailed
+from cluster.disk import RealDisk
+from cluster.failures import DataCorrupt, DiskFull, StorageFailed
 from etcdpy import logs
 from etcdpy.config import FLAGS, Config, VersionRequested, parse
 from etcdpy.descriptors import raise_limit

@@ -34,7 +34,8 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from cluster.disk import SECTOR_BYTES, DataCorrupt
+from cluster.disk import SECTOR_BYTES
+from cluster.failures import DataCorrupt
 from raft.messages import Entry, HardState
 
 FORMAT_VERSION = 1

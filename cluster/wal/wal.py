@@ -15,7 +15,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from cluster.disk import Disk, DiskFull, StorageFailed, syncing, writing
+from cluster.disk import Disk, syncing, writing
+from cluster.failures import DiskFull, StorageFailed
 from cluster.wal.record import (
     FORMAT_VERSION,
     Head,

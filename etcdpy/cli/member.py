@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from cluster.data_dir import DataDir, DataDirInUse
-from cluster.disk import DataCorrupt, DiskFull, RealDisk, StorageFailed
+from cluster.disk import RealDisk
+from cluster.failures import DataCorrupt, DiskFull, StorageFailed
 from etcdpy.members_api import ApiError, MembersApi
 from etcdpy.rebuild import CannotRebuild, rebuild
 

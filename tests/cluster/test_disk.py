@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.disk import Disk, DiskFull, RealDisk, StorageFailed, opened, syncing, writing
+from cluster.disk import Disk, RealDisk, opened, syncing, writing
+from cluster.failures import DiskFull, StorageFailed
 
 
 def test_a_file_from_its_creation_to_its_end(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from fake_disk import FakeDisk, PowerCut
 from storage_harness import CONFIG, METADATA, SNAP_DIR, VOTERS, WAL_DIR, DurableDriver, finish
 
-from cluster.disk import StorageFailed
+from cluster.failures import StorageFailed
 from cluster.snapshotter import CorruptSnapshot
 from cluster.storage import StorageConfig, create_storage, storage_exists
 from cluster.wal.record import CorruptLog

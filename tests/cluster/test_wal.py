@@ -5,7 +5,7 @@ import errno
 import pytest
 from fake_disk import FakeDisk
 
-from cluster.disk import DiskFull, StorageFailed
+from cluster.failures import DiskFull, StorageFailed
 from cluster.wal.record import CorruptLog, Mark, RecordTooLarge
 from cluster.wal.repair import Metadata, ReplayedLog
 from cluster.wal.segment import SegmentName

@@ -8,7 +8,7 @@ import errno
 import pytest
 from fake_disk import FakeDisk, PowerCut
 
-from cluster.disk import StorageFailed
+from cluster.failures import StorageFailed
 from cluster.wal.repair import Metadata
 from cluster.wal.wal import WAL
 from raft.messages import Entry, HardState

@@ -159,6 +159,20 @@ def test_a_name_holds_exceptions_of_one_type_in_a_compiled_function(source: Path
             assert len(types) == len({name for name, _ in types}), function.name
 
 
+def test_no_plain_class_derives_from_a_compiled_one() -> None:
+    """It could not be made an object of: TypeError."""
+    sources = {file for package in compiled.PACKAGES for file in (ROOT / package).rglob("*.py")}
+    native = {node.name for file in hot_sources() for node in classes(file)}
+    assert len(native) > 50
+    plain = [node for file in sources - set(hot_sources()) for node in classes(file)]
+    bases = {node.name: {ast.unparse(base).split(".")[-1] for base in node.bases} for node in plain}
+    assert {name: native & of for name, of in bases.items() if native & of} == {}
+
+
+def classes(source: Path) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.ClassDef)]
+
+
 def test_a_compiled_module_is_told_by_its_file() -> None:
     import _ctypes
 

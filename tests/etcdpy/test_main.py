@@ -16,7 +16,7 @@ import pytest
 
 import etcdpy.server
 from cluster.data_dir import DataDir, DataDirInUse
-from cluster.disk import DataCorrupt, DiskFull, StorageFailed
+from cluster.failures import DataCorrupt, DiskFull, StorageFailed
 from etcdpy import __version__
 from etcdpy import command_line as command
 from etcdpy.config import Config

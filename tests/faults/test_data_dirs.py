@@ -18,7 +18,8 @@ from members import Member, members
 from procfile import eventually
 
 from cluster.applier import Applier, SnapshotContent
-from cluster.disk import DataCorrupt, RealDisk
+from cluster.disk import RealDisk
+from cluster.failures import DataCorrupt
 from cluster.membership import Membership
 from cluster.pending import Pending
 from cluster.storage import open_storage

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgpack
 
-from cluster.disk import DataCorrupt, RealDisk
+from cluster.disk import RealDisk
+from cluster.failures import DataCorrupt
 from cluster.snapshotter import SnapshotName, Snapshotter
 from cluster.transport.frame import FrameError, FrameReader, decode_message, encode_frame
 from cluster.wal.record import BadRecord, Mark, decode_head, decode_save, encode_save, read_record

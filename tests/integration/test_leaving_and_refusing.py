@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from in_process import Cluster, MemberProcess, run, until
 
-from cluster.disk import DiskFull
+from cluster.failures import DiskFull
 from cluster.wal.wal import WAL
 from etcdpy import server
 

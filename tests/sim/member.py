@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.applier import SnapshotContent
 from cluster.bootstrap import InitialCluster, create_first_member, create_joining_member
 from cluster.clock import ClockFile
-from cluster.disk import DataCorrupt, DiskFull, StorageFailed
+from cluster.failures import DataCorrupt, DiskFull, StorageFailed
 from cluster.first_election import FirstElection
 from cluster.forked import ChildFailed
 from cluster.leaving import Leaving

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from cluster import applier, clock, node, pending, reads, ready, snapshotter
-from cluster.disk import DiskFull
 from cluster.errors import TooManyRequests
+from cluster.failures import DiskFull
 from cluster.wal import repair, segment, wal
 from etcdpy import state_machine
 from etcdpy.store import event_history, snapshot, ttl_heap, watcher_hub

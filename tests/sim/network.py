@@ -8,7 +8,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from cluster.disk import DiskFull, StorageFailed
+from cluster.failures import DiskFull, StorageFailed
 from etcdpy.vouching import is_majority
 from raft.messages import Message, MessageType
 
