@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -160,6 +161,30 @@ class Cluster:
 
     async def stop(self) -> None:
         await asyncio.gather(*(member.stop() for member in self.running))
+
+    async def join(self, name: str, asked: MemberProcess) -> MemberProcess:
+        """Adds a member through the API of `asked`, starts it, and waits until it votes."""
+        client, peer = (Url("http", "127.0.0.1", port) for port in free_ports(2))
+        async with self.session.post(f"{asked.url}/v2/members", json={"peerURLs": [str(peer)]}) as response:
+            assert response.status == 201, await response.text()
+            new_id = int((await response.json())["id"], 16)
+        others = [url for m in asked.server.node.membership.members for url in m.peer_urls if url != str(peer)]
+        config = replace(
+            asked.config,
+            name=name,
+            data_dir=str(Path(asked.config.data_dir).parent / name),
+            listen_client_urls=(client,),
+            advertise_client_urls=(client,),
+            listen_peer_urls=(peer,),
+            initial_advertise_peer_urls=(peer,),
+            initial_cluster={name: (str(peer),), **{f"other-{i}": (url,) for i, url in enumerate(others)}},
+            initial_cluster_state="existing",
+        )
+        member = MemberProcess(config, self.session)
+        await member.start()
+        self.members.append(member)
+        await until(lambda: new_id in asked.server.node.membership.voters, "the new member's vote")
+        return member
 
     async def settle(self) -> None:
         """Waits until all who run follow one leader, have published themselves and have applied the same."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -20,32 +19,6 @@ async def members_call(member: MemberProcess, method: str, path: str, peer_url: 
         body = {"peerURLs": [peer_url]} if peer_url else None
         async with session.request(method, f"{member.url}/v2/members{path}", json=body) as response:
             return Answer(response.status, response.headers, await response.read())
-
-
-async def add(cluster: Cluster, name: str) -> None:
-    """Adds a member through the API, starts it, and waits until it votes."""
-    client, peer = (Url("http", "127.0.0.1", port) for port in free_ports(2))
-    asked = cluster.running[0]
-    answer = await members_call(asked, "POST", "", str(peer))
-    assert answer.status == 201, answer
-    others = [url for m in asked.server.node.membership.members for url in m.peer_urls if url != str(peer)]
-    initial = {name: (str(peer),), **{f"other-{i}": (url,) for i, url in enumerate(others)}}
-    config = replace(
-        asked.config,
-        name=name,
-        data_dir=str(Path(asked.config.data_dir).parent / name),
-        listen_client_urls=(client,),
-        advertise_client_urls=(client,),
-        listen_peer_urls=(peer,),
-        initial_advertise_peer_urls=(peer,),
-        initial_cluster=initial,
-        initial_cluster_state="existing",
-    )
-    member = MemberProcess(config, cluster.session)
-    await member.start()
-    cluster.members.append(member)
-    new_id = answer.json["id"]
-    await until(lambda: int(new_id, 16) in asked.server.node.membership.voters, "the new member's vote")
 
 
 async def remove(cluster: Cluster, member: MemberProcess) -> None:
@@ -78,7 +51,7 @@ def test_all_members_are_replaced_one_by_one_under_load_and_no_write_is_lost(tmp
     async def scenario(cluster: Cluster) -> None:
         writers = [asyncio.create_task(write(cluster, f"w{n}")) for n in range(4)]
         for old in list(cluster.members):
-            await add(cluster, f"new-{old.name}")
+            await cluster.join(f"new-{old.name}", cluster.running[0])
             await remove(cluster, old)
         count = len(acknowledged)
         await until(lambda: len(acknowledged) > count + 50, "writes to the new members")

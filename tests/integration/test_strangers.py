@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from pathlib import Path
 
-from in_process import Cluster, MemberProcess, free_ports, run, until
+from in_process import Cluster, MemberProcess, run
 
 from cluster.transport.frame import encode_frame
 from cluster.transport.handshake import STREAM_PATH, UPGRADE, Identity, request_headers
-from etcdpy.url import Url
 from raft.messages import Message, MessageType
 
 STRANGER = 0xBAD
@@ -77,29 +75,8 @@ def test_a_liar_moves_nothing_in_a_cluster_of_one(tmp_path: Path) -> None:
 
 async def replace(cluster: Cluster, old: MemberProcess, number: int) -> MemberProcess:
     """A member with another id, other addresses and other files takes the place of `old`."""
-    asked = cluster.leader
-    client, peer = (Url("http", "127.0.0.1", port) for port in free_ports(2))
-    async with cluster.session.post(f"{asked.url}/v2/members", json={"peerURLs": [str(peer)]}) as response:
-        assert response.status == 201
-    name = f"new{number}"
-    initial = {each.name: (str(each.config.initial_advertise_peer_urls[0]),) for each in cluster.members}
-    config = dataclasses.replace(
-        asked.config,
-        name=name,
-        data_dir=str(Path(asked.config.data_dir).parent / name),
-        listen_client_urls=(client,),
-        advertise_client_urls=(client,),
-        listen_peer_urls=(peer,),
-        initial_advertise_peer_urls=(peer,),
-        initial_cluster={**initial, name: (str(peer),)},
-        initial_cluster_state="existing",
-    )
-    member = MemberProcess(config, cluster.session)
-    await member.start()
-    cluster.members.append(member)
+    member = await cluster.join(f"new{number}", cluster.leader)
     await cluster.settle()
-    newcomer = member.server.node.status.member_id
-    await until(lambda: newcomer in cluster.leader.server.node.membership.voters, "the newcomer's vote")
     gone = f"{old.server.node.status.member_id:x}"
     async with cluster.session.delete(f"{member.url}/v2/members/{gone}") as response:
         assert response.status == 204
