@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from cluster.membership import Member, Membership
 from cluster.tls import Tls
 from etcdpy.joining import NoPeerAnswers, ask_members
+from raft.quorum import majority
 
 PAUSE_SECONDS = 0.2
 """After a stranger that nobody knew, so that strangers can't make us ask without end."""
@@ -61,7 +62,7 @@ class Vouching:
                 answer.cancel()
         if member is not None:
             self._let_in(stranger, member.peer_urls, "a member joined while we were away")
-        elif not self._checks_certificates and not is_majority(told + 1, len(others) + 1):
+        elif not self._checks_certificates and told + 1 < majority(len(others) + 1):
             self._let_in(stranger, stated, "a stranger is believed, because too few members can be asked")
         else:
             await asyncio.sleep(PAUSE_SECONDS)
@@ -94,7 +95,3 @@ async def _first_who_knows(
         if member is not None:
             return member, told
     return None, told
-
-
-def is_majority(count: int, size: int) -> bool:
-    return 2 * count > size

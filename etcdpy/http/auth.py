@@ -37,7 +37,15 @@ from etcdpy.http.auth_json import (
 )
 from etcdpy.http.go_form import FormError, parse_form
 from etcdpy.http.go_json import Json, JsonError
-from etcdpy.http.render import JSON_TYPE, Headers, Response, json_response, message_response, method_not_allowed
+from etcdpy.http.render import (
+    JSON_TYPE,
+    Headers,
+    Response,
+    cluster_header,
+    json_response,
+    message_response,
+    method_not_allowed,
+)
 from etcdpy.http.request import BodyTooLarge, Request
 from etcdpy.service import Service, awaited
 
@@ -106,7 +114,7 @@ class Auth:
 
     @property
     def _headers(self) -> Headers:
-        return f"X-Etcd-Cluster-Id: {self._service.cluster_id}\r\n"
+        return cluster_header(self._service.cluster_id)
 
     def _shown(self, value: Json, status: int = 200) -> Response:
         return json_response(value, status=status, headers=self._headers, newline=True)

@@ -10,7 +10,7 @@ from etcdpy.auth.gate import Gate
 from etcdpy.http import go_json
 from etcdpy.http.go_json import Json, JsonError, Number, Object, Parsed
 from etcdpy.http.go_url import UrlError, parse_member_urls
-from etcdpy.http.render import Headers, Response, http_error, json_response, message_response
+from etcdpy.http.render import Headers, Response, cluster_header, http_error, json_response, message_response
 from etcdpy.http.request import BodyTooLarge, Request
 from etcdpy.service import Service
 
@@ -61,7 +61,7 @@ class Members:
 
     @property
     def _headers(self) -> Headers:
-        return f"X-Etcd-Cluster-Id: {self._service.cluster_id}\r\n"
+        return cluster_header(self._service.cluster_id)
 
     async def handle(self, request: Request) -> Response:
         """Answers one of `METHODS`. Who may administrate may change the members; anybody may see them."""
@@ -135,7 +135,7 @@ class PeerMembers:
         self._service = service
 
     async def handle(self, request: Request) -> Response:
-        headers = f"X-Etcd-Cluster-Id: {self._service.cluster_id}\r\n"
+        headers = cluster_header(self._service.cluster_id)
         listed = [peer_member_json(member) for member in self._service.members]
         return json_response(listed, headers=headers, newline=True)
 

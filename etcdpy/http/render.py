@@ -123,9 +123,13 @@ def event_response(event: Event, no_value: bool, cluster_id: str, raft_index: in
     return Response(201 if event.created else 200, headers, body)
 
 
+def cluster_header(cluster_id: str) -> Headers:
+    return f"X-Etcd-Cluster-Id: {cluster_id}\r\n"
+
+
 def watch_headers(cluster_id: str, store_index: int, raft_index: int, raft_term: int) -> Headers:
     return (
-        f"{JSON_TYPE}X-Etcd-Cluster-Id: {cluster_id}\r\nX-Etcd-Index: {store_index}\r\n"
+        f"{JSON_TYPE}{cluster_header(cluster_id)}X-Etcd-Index: {store_index}\r\n"
         f"X-Raft-Index: {raft_index}\r\nX-Raft-Term: {raft_term}\r\n"
     )
 
@@ -133,7 +137,7 @@ def watch_headers(cluster_id: str, store_index: int, raft_index: int, raft_term:
 def error_response(error: EtcdError, cluster_id: str) -> Response:
     cause = f'"cause":{go_json.quote(error.cause)},' if error.cause else ""
     body = f'{{"errorCode":{error.code},"message":{go_json.quote(error.message)},{cause}"index":{error.index}}}\n'
-    headers = f"{JSON_TYPE}X-Etcd-Cluster-Id: {cluster_id}\r\nX-Etcd-Index: {error.index}\r\n"
+    headers = f"{JSON_TYPE}{cluster_header(cluster_id)}X-Etcd-Index: {error.index}\r\n"
     return Response(error.http_status, headers, body.encode())
 
 

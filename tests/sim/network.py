@@ -9,10 +9,10 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from cluster.failures import DiskFull, StorageFailed
-from etcdpy.vouching import is_majority
 from raft.messages import Message, MessageType
 
 from .member import RUNNING, SimMember
+from .quorum import majority
 
 if TYPE_CHECKING:
     from .world import World
@@ -131,7 +131,7 @@ class Network:
         told = [member for member in asked if member is not None and member.paused_until <= self._world.now]
         if any(member.membership.get(stranger.id) for member in told):
             return True
-        return not is_majority(len(told) + 1, len(others) + 1)
+        return len(told) + 1 < majority(len(others) + 1)
 
     def dial(self, member: SimMember) -> None:
         """Its streams are dialled again and again; a member that was removed hears so even when it has nothing to
