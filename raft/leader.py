@@ -265,7 +265,7 @@ def _any_wants_append(raft: Raft, announce: bool) -> bool:
 
 def compose_messages(raft: Raft, announce: bool) -> None:
     if raft.appends_due:
-        _send_appends(raft, announce or raft.leaving_at > 0)
+        _send_appends(raft, announce)
     reads_begun = _begin_reads(raft)
     if raft.heartbeat_due:
         raft.heartbeat_due = False
