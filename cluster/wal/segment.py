@@ -79,6 +79,8 @@ class SegmentFile:
         while self.allocated < room_beyond(end):
             self.extend()
 
+    # For each save; `with writing(...)` and `with syncing(...)` would cost more than the calls themselves.
+
     def write(self, data: bytes, offset: int) -> None:
         try:
             self._disk.pwrite(self._handle, data, offset)
