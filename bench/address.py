@@ -38,6 +38,15 @@ class Address(NamedTuple):
         finally:
             connection.close()
 
+    def put_json(self, path: str, value: object = None, timeout_seconds: float = 5.0) -> int:
+        """The status of a PUT. Raises OSError or http.client.HTTPException where no answer comes."""
+        connection = self._connection(timeout_seconds)
+        try:
+            connection.request("PUT", path, json.dumps(value), {"Content-Type": "application/json"})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
     def _connection(self, timeout_seconds: float) -> http.client.HTTPConnection:
         if self.tls is None:
             return http.client.HTTPConnection(HOST, self.port, timeout=timeout_seconds)

@@ -1,4 +1,4 @@
--- Requests for wrk: `-- METHOD KEYS STRIDE [QUERY]` after the URL, whose path is the directory of the keys.
+-- Requests for wrk: `-- METHOD KEYS STRIDE [QUERY [AUTHORIZATION]]` after the URL, whose path is the directory of the keys.
 -- All requests are made beforehand and sent in turn, so that wrk spends its time on the wire.
 
 local requests, sent = {}, 0
@@ -6,6 +6,9 @@ local requests, sent = {}, 0
 function init(args)
    local method, keys, stride, query = args[1], tonumber(args[2]), tonumber(args[3]), args[4] or ""
    local headers = { ["Content-Type"] = "application/x-www-form-urlencoded" }
+   if args[5] and args[5] ~= "" then
+      headers["Authorization"] = args[5]
+   end
    for i = 0, keys - 1 do
       local path = wrk.path .. string.format("%07d", i * stride) .. query
       if method == "PUT" then

@@ -61,6 +61,7 @@ def table(scale: Scale) -> tuple[Row, ...]:
         Row("GET quorum=true, 64 connections", "get.quorum.rate", "/s", at_least(3.0)),
         Row("PUT over HTTPS, 64 connections", "https.put.rate", "/s", at_least(1.7)),
         Row("GET over HTTPS, 64 connections", "https.get.rate", "/s", at_least(1.5)),
+        Row("PUT with a password on each, against PUT without", "auth.held.part", "", held(0.8)),
         Row("PUT on the leader, 64 connections, p99", "put.64.p99.ms", "ms", at_most(1.0)),
         Row(f"1 write to {WATCHERS:,} recursive watchers, last one served", "watch.fan_out.ms", "ms", at_most(0.7)),
         Row(f"resident memory with {keys}, after a restart", "restart.resident.MiB", "MiB", at_most(1.0)),

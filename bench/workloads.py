@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 import time
+from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from . import paced, tls, watchers, wrk
+from .address import Address
 from .errors import BenchError
 from .loader import load
 from .scale import KEYS, PACE, WATCHERS, Scale
@@ -70,7 +72,30 @@ def store(product: Product, directory: Path, scale: Scale) -> Generator[Figure, 
     yield "stored.held.part", rates[-1] / rates[0]
 
 
-PARTS: dict[str, Part] = {"traffic": traffic, "https": https, "watch": watch, "store": store}
+def auth(product: Product, directory: Path, scale: Scale) -> Generator[Figure, None, None]:
+    """Writes without users, then with a password on each."""
+    with run(plan(product, directory)) as cluster:
+        leader = cluster.leader().address
+        load(leader, 0, KEYS)
+        open_ = wrk.put(leader, USUAL_CONNECTIONS, scale.seconds)
+        yield from _load("auth.without", open_)
+        authorization = _enable_auth(leader)
+        checked = wrk.put(leader, USUAL_CONNECTIONS, scale.seconds, authorization=authorization)
+        yield from _load("auth.with", checked)
+        yield "auth.held.part", checked.rate / open_.rate
+
+
+def _enable_auth(address: Address) -> str:
+    """Turns auth on; the Authorization header of root."""
+    user, password = "root", "secret"
+    for path, value in ((f"/v2/auth/users/{user}", {"user": user, "password": password}), ("/v2/auth/enable", None)):
+        status = address.put_json(path, value)
+        if status not in (200, 201):
+            raise BenchError(f"PUT {path} was answered with {status}")
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+PARTS: dict[str, Part] = {"traffic": traffic, "https": https, "auth": auth, "watch": watch, "store": store}
 
 
 def _load(name: str, found: wrk.Load) -> Iterator[Figure]:

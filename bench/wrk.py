@@ -26,9 +26,9 @@ class Load(NamedTuple):
     max_ms: float
 
 
-def put(address: Address, connections: int, seconds: int, stride: int = 1) -> Load:
+def put(address: Address, connections: int, seconds: int, stride: int = 1, authorization: str = "") -> Load:
     """PUT 100-byte values to 1,000 keys, `stride` apart."""
-    return _run(address, connections, seconds, "PUT", stride)
+    return _run(address, connections, seconds, "PUT", stride, authorization=authorization)
 
 
 def get(address: Address, connections: int, seconds: int, query: str = "") -> Load:
@@ -42,10 +42,18 @@ def check_installed() -> None:
         raise BenchError("no `wrk` on PATH, the load generator: apt-get install wrk")
 
 
-def _run(address: Address, connections: int, seconds: int, method: str, stride: int, query: str = "") -> Load:
+def _run(
+    address: Address,
+    connections: int,
+    seconds: int,
+    method: str,
+    stride: int,
+    query: str = "",
+    authorization: str = "",
+) -> Load:
     command = ["wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds}s"]
     command += [f"--timeout={_ANSWER_TIMEOUT_SECONDS}s", f"--script={_SCRIPT}", address.url + DIRECTORY, "--"]
-    command += [method, str(KEYS), str(stride), query]
+    command += [method, str(KEYS), str(stride), query, authorization]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     if ended.returncode != 0:
         raise BenchError(f"wrk ended with {ended.returncode}: {ended.stderr.strip() or ended.stdout.strip()}")
