@@ -19,8 +19,9 @@ from setuptools import setup
 
 HOT = {
     "raft": "*",
-    "cluster": "applier batching clock codec disk measured_disk membership node pending reads ready storage syncer",
-    "cluster/transport": "frame inbound stats transport",
+    "cluster": """applier batching clock codec disk flusher measured_disk membership node pending reads ready storage
+        syncer""",
+    "cluster/transport": "frame inbound outbound stats transport",
     "cluster/wal": "identity record segment wal",
     "etcdpy": "commands errors service state_machine",
     "etcdpy/auth": "attempts check credentials gate model verifier",

@@ -119,13 +119,13 @@ class DurableStorage:
         self._check_follows(entries, snapshot)
         created = self._take_created() if snapshot is None else None
         batch = self._wal.prepare(hard_state, entries, _mark_for(snapshot, created))
-        write: Callable[[], None] = partial(self._write, batch, snapshot)
         if snapshot is None and self._wal.fits(batch):  # quick: all that is left to the worker is to wait for the disk
             self._wal.write(batch, sync=False)
             if not must_sync and not entries and created is None:
                 self._memory.save(hard_state, (), None)
                 return _DONE
-            write = self._wal.sync
+            return self._finish(self._syncer.flush(self._wal), self._wal.sync, hard_state, entries, snapshot, created)
+        write = partial(self._write, batch, snapshot)
         return self._finish(self._syncer.run(write), write, hard_state, entries, snapshot, created)
 
     def _check_follows(self, entries: Sequence[Entry], installed: Snapshot | None) -> None:

@@ -1,7 +1,8 @@
 """Where blocking disk work runs: one thread of its own, so that the event loop never waits for an fsync.
 
-One thread and one queue, because the work must be done in the order in which it was asked for. `WorkerThread` costs
-less than an executor: one `SimpleQueue.put` on the way there, one `call_soon_threadsafe` on the way back.
+One queue, because the work must be done in the order in which it was asked for. `WorkerThread` costs less than an
+executor: one `SimpleQueue.put` on the way there, one `call_soon_threadsafe` on the way back. What a write waits for
+most, the fsync of the log, costs less still: it goes past the queue to the `Flusher`, if the queue is empty.
 """
 
 from __future__ import annotations
@@ -10,17 +11,37 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
+
+from cluster.failures import StorageFailed
+from cluster.flusher import Flusher
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
+class Flushable(Protocol):
+    """A file that is written, and made durable by `sync`, or by whoever syncs `handle` and then calls `synced`."""
+
+    @property
+    def handle(self) -> int: ...
+
+    def sync(self) -> None:
+        """Blocks. Raises StorageFailed."""
+
+    def synced(self, error: OSError | None) -> None:
+        """Raises StorageFailed if there is an error."""
+
+
 class Syncer(Protocol):
     def run(self, work: Callable[[], T]) -> Awaitable[T]:
         """Begins `work` after everything asked for earlier; the awaitable ends with what it returns or raises."""
+
+    def flush(self, file: Flushable) -> Awaitable[None]:
+        """`file.sync`, as `run` would do it; only one at a time."""
 
     def defer(self, work: Callable[[], object]) -> None:
         """Does `work`, which must not raise, after everything asked for earlier; nobody waits for it. May be called
@@ -31,9 +52,20 @@ class Syncer(Protocol):
 
 
 class WorkerThread:
-    """The production `Syncer`. `run` needs a running event loop."""
+    """The production `Syncer`. `run` and `flush` need a running event loop. All calls come from one thread, but for
+    `defer` from within work.
 
-    def __init__(self, name: str = "disk") -> None:
+    Invariant: the worker and the flusher never work at the same time. So `flush` goes past the queue only when no work
+    is unfinished, and work that is asked for meanwhile is held back.
+    """
+
+    def __init__(self, name: str = "disk", flusher: Flusher | None = None) -> None:
+        """Without `flusher` the worker flushes as well."""
+        self._flusher = flusher
+        self._flushing = False
+        self._held_back: list[Callable[[], object]] = []
+        self._unfinished = 0
+        self._counting = threading.Lock()
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._worker = threading.Thread(target=self._work, name=name, daemon=True)
         self._worker.start()
@@ -41,13 +73,47 @@ class WorkerThread:
     def run(self, work: Callable[[], T]) -> Awaitable[T]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(lambda: _run_for(loop, future, work))
+        self.defer(lambda: _run_for(loop, future, work))
         return future
 
+    def flush(self, file: Flushable) -> Awaitable[None]:
+        if self._flusher is None or self._unfinished:
+            return self.run(file.sync)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._flushing = True
+        self._flusher.begin(file.handle, partial(_tell, loop, self._flushed, (future, file)))
+        return future
+
+    def _flushed(self, waiting: tuple[asyncio.Future[None], Flushable], error: OSError | None) -> None:
+        future, file = waiting
+        self._flushing = False
+        held_back, self._held_back = self._held_back, []
+        for work in held_back:
+            self._put(work)
+        try:
+            file.synced(error)
+        except StorageFailed as failure:
+            _fail(future, failure)
+        else:
+            _resolve(future, None)
+
     def defer(self, work: Callable[[], object]) -> None:
+        if self._flushing:
+            self._held_back.append(work)
+        else:
+            self._put(work)
+
+    def _put(self, work: Callable[[], object]) -> None:
+        with self._counting:
+            self._unfinished += 1
         self._queue.put(work)
 
     def close(self) -> None:
+        if self._flusher is not None:
+            self._flusher.close()
+        for work in self._held_back:
+            self._put(work)
         self._queue.put(None)
         self._worker.join()
 
@@ -57,6 +123,8 @@ class WorkerThread:
                 work()
             except Exception:  # only from what was deferred; without this thread all saves would wait for ever
                 log.exception("deferred disk work failed")
+            with self._counting:
+                self._unfinished -= 1
 
 
 def _run_for(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], work: Callable[[], T]) -> None:
@@ -94,6 +162,9 @@ class InlineSyncer:
 
     def run(self, work: Callable[[], T]) -> Awaitable[T]:
         return _Inline(work)
+
+    def flush(self, file: Flushable) -> Awaitable[None]:
+        return self.run(file.sync)
 
     def defer(self, work: Callable[[], object]) -> None:
         work()

@@ -28,6 +28,7 @@ from cluster.data_dir import DataDir
 from cluster.disk import RealDisk
 from cluster.errors import ClusterError
 from cluster.first_election import FirstElection
+from cluster.flusher import Flusher
 from cluster.forked import run_in_child
 from cluster.leaving import Leaving
 from cluster.measured_disk import MeasuredDisk
@@ -140,7 +141,7 @@ class Server:
         self._fsyncs = Histogram(DISK_BUCKETS)
         self._disk = MeasuredDisk(self._fsyncs.observe)
         self._snapshotter = Snapshotter(self._disk, directory.snap_dir)
-        self._syncer = WorkerThread()
+        self._syncer = WorkerThread(flusher=Flusher(self._fsyncs.observe))
         opened = open_storage(
             self._disk,
             directory.wal_dir,

@@ -45,13 +45,13 @@ class SegmentFile:
     """An open segment. Everything before `allocated` is on disk, as records or as zeros. Methods raise DiskFull (try
     again) or StorageFailed (never try again)."""
 
-    __slots__ = ("_disk", "_handle", "allocated", "path")
+    __slots__ = ("_disk", "allocated", "handle", "path")
 
     def __init__(self, disk: Disk, path: str, handle: int, allocated: int) -> None:
         self.path = path
         self.allocated = allocated
         self._disk = disk
-        self._handle = handle
+        self.handle = handle
 
     @classmethod
     def create(cls, disk: Disk, path: str) -> SegmentFile:
@@ -70,7 +70,7 @@ class SegmentFile:
     def extend(self) -> None:
         """Adds one step of room."""
         with writing(self.path, self.allocated):
-            self._disk.pwrite(self._handle, bytes(ROOM_STEP_BYTES), self.allocated)
+            self._disk.pwrite(self.handle, bytes(ROOM_STEP_BYTES), self.allocated)
         self.sync()
         self.allocated += ROOM_STEP_BYTES
 
@@ -83,20 +83,20 @@ class SegmentFile:
 
     def write(self, data: bytes, offset: int) -> None:
         try:
-            self._disk.pwrite(self._handle, data, offset)
+            self._disk.pwrite(self.handle, data, offset)
         except OSError as error:
             raise write_failure(error, self.path, offset) from error
 
     def sync(self, offset: int = 0) -> None:
         try:
-            self._disk.fdatasync(self._handle)
+            self._disk.fdatasync(self.handle)
         except OSError as error:
             raise sync_failure(error, self.path, offset) from error
 
     def give_back(self, end: int) -> None:
         """The room after `end`, of a file that is never written again. It does not matter whether that succeeds."""
         with contextlib.suppress(OSError):
-            self._disk.truncate(self._handle, end)
+            self._disk.truncate(self.handle, end)
 
     def close(self) -> None:
-        self._disk.close(self._handle)
+        self._disk.close(self.handle)

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from cluster.disk import Disk, syncing, writing
+from cluster.disk import Disk, sync_failure, syncing, writing
 from cluster.failures import DiskFull, StorageFailed
 from cluster.wal.record import (
     FORMAT_VERSION,
@@ -208,14 +208,28 @@ class WAL:
         self._offset, self._chain = batch.end, batch.chain
         self._next_index, self._hard_state = batch.next_index, batch.hard_state
 
+    @property
+    def handle(self) -> int:
+        """Of the file that `sync` syncs."""
+        return self._current.handle
+
     def sync(self) -> None:
         """Makes durable what `write` wrote without sync. Blocks. Raises StorageFailed."""
         self._check_usable()
         try:
-            self._current.sync(self._offset)
-        except StorageFailed as failure:
-            self.failed = failure
-            raise
+            self._disk.fdatasync(self.handle)
+        except OSError as error:
+            self.synced(error)
+        else:
+            self.synced(None)
+
+    def synced(self, error: OSError | None) -> None:
+        """What became of `fdatasync(handle)`, begun by others. Raises StorageFailed, also for what failed before it:
+        the kernel reports an error once, to whoever asks first."""
+        self._check_usable()
+        if error is not None:
+            self.failed = sync_failure(error, self._current.path, self._offset)
+            raise self.failed from error
         self._unsynced = False
 
     def _check_usable(self) -> None:

@@ -4,9 +4,12 @@ import asyncio
 import threading
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+from cluster.failures import StorageFailed
+from cluster.flusher import Flushed, Flusher
 from cluster.syncer import InlineSyncer, WorkerThread
 
 
@@ -122,3 +125,135 @@ def test_deferred_work_that_raises_all_the_same_does_not_end_the_thread(caplog: 
     assert asyncio.run(main()) == 7
     syncer.close()
     assert "too many open files" in caplog.text
+
+
+class File:
+    """A `Flushable` that notes what happens to it."""
+
+    def __init__(self, handle: int, done: list[str]) -> None:
+        self.handle = handle
+        self.done = done
+
+    def sync(self) -> None:
+        self.done.append("sync")
+
+    def synced(self, error: OSError | None) -> None:
+        self.done.append("synced")
+        if error is not None:
+            raise StorageFailed("file", 0, str(error))
+
+
+class HeldFlusher:
+    """A `Flusher` whose fsync ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.flushed: Flushed | None = None
+
+    def begin(self, handle: int, flushed: Flushed) -> None:
+        assert self.flushed is None, "one is under way"
+        self.flushed = flushed
+
+    def end(self, error: OSError | None = None) -> None:
+        flushed, self.flushed = self.flushed, None
+        assert flushed is not None
+        flushed(error)
+
+    def close(self) -> None:
+        if self.flushed is not None:
+            self.end()
+
+
+def test_a_flush_passes_the_idle_worker_by_and_holds_back_what_comes_after_it() -> None:
+    done: list[str] = []
+    flusher = HeldFlusher()
+
+    async def main() -> None:
+        flushing = syncer.flush(File(0, done))
+        later = syncer.run(lambda: done.append("later"))
+        syncer.defer(lambda: done.append("last"))
+        assert syncer._queue.empty()
+        flusher.end()
+        await flushing
+        await later
+
+    syncer = WorkerThread(flusher=flusher)  # type: ignore[arg-type]
+    asyncio.run(main())
+    syncer.close()
+    assert done == ["synced", "later", "last"]
+
+
+def test_a_flush_waits_for_its_turn_behind_work_that_is_not_finished() -> None:
+    """Else the worker's own fsync of the same file may get the error that belongs to this one."""
+    done: list[str] = []
+    release = threading.Event()
+
+    async def main() -> None:
+        syncer.defer(lambda: (release.wait(), done.append("earlier")))
+        flushing = syncer.flush(File(0, done))
+        release.set()
+        await flushing
+
+    syncer = WorkerThread(flusher=HeldFlusher())  # type: ignore[arg-type]
+    asyncio.run(main())
+    syncer.close()
+    assert done == ["earlier", "sync"]
+
+
+def test_a_flush_that_fails_raises_and_what_was_held_back_is_done_all_the_same() -> None:
+    done: list[str] = []
+    flusher = HeldFlusher()
+
+    async def main() -> None:
+        flushing = syncer.flush(File(0, done))
+        later = syncer.run(lambda: done.append("later"))
+        flusher.end(OSError(5, "Input/output error"))
+        with pytest.raises(StorageFailed, match="Input/output error"):
+            await flushing
+        await later
+
+    syncer = WorkerThread(flusher=flusher)  # type: ignore[arg-type]
+    asyncio.run(main())
+    syncer.close()
+    assert done == ["synced", "later"]
+
+
+def test_closing_waits_for_a_flush_and_for_what_it_held_back() -> None:
+    done: list[str] = []
+    flusher = HeldFlusher()
+
+    async def main() -> None:
+        syncer.flush(File(0, done))
+        syncer.defer(lambda: done.append("held back"))
+        syncer.close()
+
+    syncer = WorkerThread(flusher=flusher)  # type: ignore[arg-type]
+    asyncio.run(main())
+    assert flusher.flushed is None
+    assert done[0] == "held back"
+
+
+def test_the_flusher_syncs_a_file_and_says_how_long_it_took(tmp_path: Path) -> None:
+    seconds: list[float] = []
+
+    async def main(handle: int) -> None:
+        for _ in range(100):
+            await syncer.flush(File(handle, []))
+
+    syncer = WorkerThread(flusher=Flusher(seconds.append))
+    with (tmp_path / "log").open("wb") as file:
+        file.write(b"record")
+        file.flush()
+        asyncio.run(main(file.fileno()))
+    syncer.close()
+    assert len(seconds) == 100
+    assert all(0 < each < 10 for each in seconds)
+
+
+def test_the_flusher_says_what_went_wrong() -> None:
+    async def main() -> None:
+        with pytest.raises(StorageFailed, match="Bad file descriptor"):
+            await syncer.flush(File(-1, []))
+
+    syncer = WorkerThread(flusher=Flusher(lambda seconds: None))
+    asyncio.run(main())
+    syncer.close()

@@ -395,6 +395,26 @@ def test_making_room_reports_what_it_met() -> None:
         wal.save(None, [entry(1)])
 
 
+def test_a_sync_made_elsewhere_counts_only_if_nothing_failed_before_it() -> None:
+    """The kernel tells an error once: had `make_room` met it, that sync would say that all is well."""
+    disk = FakeDisk()
+    wal = create(disk, 6 << 20)
+    wal.save(None, [entry(1)], sync=False)
+    disk.fail = lambda name, path: errno.EIO if name == "fdatasync" else None
+    wal.make_room()
+    with pytest.raises(StorageFailed, match="earlier"):
+        wal.synced(None)
+
+
+def test_a_sync_that_failed_elsewhere_is_final() -> None:
+    wal = create(FakeDisk(), 6 << 20)
+    wal.save(None, [entry(1)], sync=False)
+    with pytest.raises(StorageFailed, match="fsync failed"):
+        wal.synced(OSError(errno.EIO, "Input/output error"))
+    with pytest.raises(StorageFailed, match="earlier"):
+        wal.save(None, [entry(2)])
+
+
 def test_a_disk_that_fails_while_it_is_full_is_no_full_disk_any_more() -> None:
     """Else nothing new would be tried, and the member would neither work nor stop."""
     disk = FakeDisk()
