@@ -142,7 +142,7 @@ class Transport:
         for member_id, batch in by_member.items():
             peer = self._peers.get(member_id)
             if peer is not None:  # else a member removed meanwhile
-                peer.send(batch, now)
+                peer.outbound.send(batch, now)
 
     def _begin_snapshot(self, loop: asyncio.AbstractEventLoop, message: Message) -> None:
         """One at a time per member; while one is under way its fate answers for a second one too."""

@@ -23,7 +23,7 @@ from transport_harness import (
     until_closed,
 )
 
-from cluster.transport import dial, frame, inbound, peer
+from cluster.transport import dial, frame, inbound, outbound, peer
 from cluster.transport.frame import encode_frame
 from raft.messages import Entry, Message, MessageType
 
@@ -59,15 +59,27 @@ def test_a_large_message_arrives(loop: str) -> None:
     run_on(loop, test)
 
 
+class NotedWrites:
+    def __init__(self, transport: asyncio.WriteTransport, writes: list[bytes]) -> None:
+        self.transport = transport
+        self.writes = writes
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+        self.transport.write(data)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.transport, name)
+
+
 def test_one_send_is_one_write_per_member(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         async with Cluster(one := Member(1), two := Member(2), three := Member(3)) as cluster:
             await cluster.connected()
             writes: list[bytes] = []
             for member_id in (2, 3):
-                connection = one.transport._peers[member_id]._connection
-                real = connection.writer.write
-                monkeypatch.setattr(connection.writer, "write", lambda d, w=real: (writes.append(d), w(d)))
+                stream = one.transport._peers[member_id].outbound
+                monkeypatch.setattr(stream, "_transport", NotedWrites(stream._transport, writes))
             one.transport.send(m for n in range(10) for m in (heartbeat(1, 2, n), heartbeat(1, 3, n)))
             assert len(writes) == 2
             await eventually(lambda: len(two.received) == len(three.received) == 10)
@@ -85,7 +97,7 @@ def test_what_nobody_can_receive_is_dropped_counted_and_reported(loop: str) -> N
             assert one.unreachable == []  # never from inside send
             await eventually(lambda: one.unreachable)
             assert set(one.unreachable) == {2}
-            assert one.transport._peers[2].dropped == 2
+            assert one.transport._peers[2].outbound.dropped == 2
             assert one.transport.stats.followers[2].fail == 2
 
     run_on(loop, test)
@@ -326,7 +338,7 @@ async def accept_and_ignore(reader: asyncio.StreamReader, writer: asyncio.Stream
 
 
 def test_a_member_that_does_not_read_costs_bounded_memory(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "SEND_BUFFER_BYTES", 1 << 20)
+    monkeypatch.setattr(outbound, "SEND_BUFFER_BYTES", 1 << 20)
 
     async def test() -> None:
         async with serve(accept_and_ignore) as url, Cluster(one := Member(1)):
@@ -337,7 +349,7 @@ def test_a_member_that_does_not_read_costs_bounded_memory(loop: str, monkeypatch
                 one.transport.send([append(1, 2, bytes(100_000))])
                 await asyncio.sleep(0)
             await eventually(lambda: one.unreachable)
-            assert stream.dropped > 100
+            assert stream.outbound.dropped > 100
             assert stream._connection.writer.transport.get_write_buffer_size() < (1 << 20) + 101_000
             stream._connection.abort()
 
@@ -471,15 +483,15 @@ def test_proposals_wait_for_a_connection(loop: str) -> None:
 
 
 def test_proposals_that_wait_are_bounded(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "WAITING_BYTES", 10_000)
+    monkeypatch.setattr(outbound, "WAITING_BYTES", 10_000)
 
     async def test() -> None:
         async with Cluster(one := Member(1)):
             one.transport.add_peer(2, ["http://127.0.0.1:9"])
             large = Message(MessageType.PROP, 2, 1, entries=(Entry(0, 0, data=bytes(6_000)),))
             one.transport.send([large])
-            assert one.transport._peers[2].dropped == 0
+            assert one.transport._peers[2].outbound.dropped == 0
             one.transport.send([large, large])
-            assert one.transport._peers[2].dropped == 2
+            assert one.transport._peers[2].outbound.dropped == 2
 
     run_on(loop, test)
