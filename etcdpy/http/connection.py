@@ -68,6 +68,7 @@ class Exchange:
     def __init__(self, request: web.BaseRequest, line: RequestLine | None = None) -> None:
         """`line` is what the request line said, if the parser saw another one."""
         self._request = request
+        self._transport = request.transport
         self.method, self.target = line or (request.method, request.raw_path)
         self._body_is_due = False
 
@@ -128,7 +129,7 @@ class Exchange:
         return b"".join(pieces)
 
     def write(self, data: bytes) -> None:
-        transport = self._request.transport
+        transport = self._transport  # its own, as thousands may be written to for one event
         if transport is not None and not transport.is_closing():
             transport.write(data)
 

@@ -38,7 +38,8 @@ class WatchSession:
         self._client = client
         self._framing = framing
         self._stream = watch.stream
-        self._wakeup = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._wakeup = self._loop.create_future()
         self._ended = False
         self.complete = False
         self._watcher: Watcher
@@ -56,8 +57,8 @@ class WatchSession:
             self._client.write(head)
             self._watcher.resume()
             while not self._ended:
-                await self._wakeup.wait()
-                self._wakeup.clear()
+                await self._wakeup
+                self._wakeup = self._loop.create_future()
                 if not self._ended:
                     await self._client.drained()
                     self._watcher.resume()
@@ -71,16 +72,17 @@ class WatchSession:
         self._on_closed()
 
     def _on_event(self, event: Event) -> None:
-        data = chunk(event_body(event), self._framing)
+        framing = self._framing
+        data = _chunk(event, framing) if framing.version else event_body(event)
         if not self._stream:
-            self._client.write(data + last_chunk(self._framing))
+            self._client.write(data + last_chunk(framing))
             self.complete = True
             self._end()
             return
         self._client.write(data)
         if self._client.is_congested:
             self._watcher.pause()
-            self._wakeup.set()
+            self._wake()
 
     def _on_closed(self) -> None:
         self._client.write(last_chunk(self._framing))
@@ -88,4 +90,15 @@ class WatchSession:
 
     def _end(self) -> None:
         self._ended = True
-        self._wakeup.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._wakeup.done():
+            self._wakeup.set_result(None)
+
+
+def _chunk(event: Event, framing: Framing) -> bytes:
+    data = event.chunked
+    if data is None:
+        data = event.chunked = chunk(event_body(event), framing)
+    return data

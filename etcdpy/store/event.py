@@ -23,10 +23,10 @@ class NodeView(NamedTuple):
 class Event:
     """`index` is the store index of the event; `store_index` the store's index when the answer was made; `refresh`
     says that no watcher may see it. `created` is HTTP's 201 against 200. `rendered` holds the body once somebody has
-    rendered it: an event that a thousand watchers want is rendered once.
+    rendered it, `chunked` the body as a chunk: an event that a thousand watchers want is rendered once.
     """
 
-    __slots__ = ("action", "index", "node", "prev_node", "refresh", "rendered", "store_index")
+    __slots__ = ("action", "chunked", "index", "node", "prev_node", "refresh", "rendered", "store_index")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Event:
         self.store_index = store_index
         self.refresh = refresh
         self.rendered: bytes | None = None
+        self.chunked: bytes | None = None
 
     @property
     def created(self) -> bool:
