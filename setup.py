@@ -25,7 +25,7 @@ HOT = {
     "cluster/wal": "identity record segment wal",
     "etcdpy": "commands errors service state_machine",
     "etcdpy/auth": "attempts check credentials gate model verifier",
-    "etcdpy/http": """client_name fast_lane go_form go_path go_quote guard keys metrics parse render request
+    "etcdpy/http": """client_name fast_lane go_form go_path go_quote guard json_string keys metrics parse render request
         request_line watch wire""",
     "etcdpy/store": "*",
 }

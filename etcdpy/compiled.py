@@ -84,7 +84,8 @@ def build(checkout: Path = CHECKOUT) -> str | None:
     command = [sys.executable, "setup.py", "--quiet", "build_ext", "--build-lib", str(directory)]
     done = subprocess.run(command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
-        return (done.stdout.splitlines() or ["no reason given"])[-1]
+        lines = done.stdout.splitlines() or ["no reason given"]
+        return next((line for line in lines if " error: " in line), lines[-1])
     _mark(checkout).write_text(made_of)
     return None
 

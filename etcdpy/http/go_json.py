@@ -1,8 +1,7 @@
 """JSON as Go writes and reads it (Go 1.19: encoding/json).
 
-Writing: `<`, `>`, `&`, U+2028 and U+2029 are escaped, control characters have only the short forms for tab, newline and
-carriage return, everything else is literal, and each byte that is not UTF-8 (a surrogate escape) becomes `\\ufffd`.
-Reading: Go's error texts, which clients see. Both use no recursion: depth is limited by a number, not by the stack.
+Writing: compact; strings are `json_string`'s. Reading: Go's error texts, which clients see. Both use no
+recursion: depth is limited by a number, not by the stack.
 """
 
 from __future__ import annotations
@@ -13,31 +12,10 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from etcdpy.http.go_quote import quote as go_quote
+from etcdpy.http.json_string import quote
 
 MAX_DEPTH = 10_000
 """Go's own limit on nesting."""
-
-_SPECIAL = re.compile('[\x00-\x1f"\\\\<>&\u2028\u2029\ud800-\udfff]')
-_ESCAPES = {
-    **{chr(code): f"\\u{code:04x}" for code in (*range(0x20), *b"<>&", 0x2028, 0x2029)},
-    "\t": r"\t",
-    "\n": r"\n",
-    "\r": r"\r",
-    '"': r"\"",
-    "\\": r"\\",
-}
-
-
-def _escape(match: re.Match[str]) -> str:
-    return _ESCAPES.get(match[0], r"\ufffd")
-
-
-def quote(text: str) -> str:
-    """A JSON string."""
-    if _SPECIAL.search(text):
-        text = _SPECIAL.sub(_escape, text)
-    return f'"{text}"'
-
 
 Json = None | bool | int | float | str | Mapping[str, "Json"] | Sequence["Json"]
 

@@ -11,6 +11,7 @@ import sys
 from cluster.errors import ClusterError
 from etcdpy.http import go_json
 from etcdpy.http.go_json import JsonError, Number, Object
+from etcdpy.http.json_string import quote
 from etcdpy.http.metrics import RequestMetrics
 from etcdpy.http.render import Response, http_error, json_response, message_response, text_response
 from etcdpy.http.request import BodyTooLarge, Request
@@ -85,7 +86,7 @@ class Info:
                 "applied": status.applied_index,
             },
         }
-        lines = ",\n".join(f"{go_json.quote(name)}: {go_json.dumps(value)}" for name, value in shown.items())
+        lines = ",\n".join(f"{quote(name)}: {go_json.dumps(value)}" for name, value in shown.items())
         headers = "Content-Type: application/json; charset=utf-8\r\n"
         return Response(200, headers, f"{{\n{lines}\n}}\n".encode())
 

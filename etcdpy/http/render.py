@@ -14,6 +14,7 @@ from cluster.errors import ClusterError
 from etcdpy.errors import RAFT_INTERNAL, EtcdError
 from etcdpy.http import go_json
 from etcdpy.http.go_path import escape_path
+from etcdpy.http.json_string import quote
 from etcdpy.store.event import Event, NodeView
 
 Headers = str
@@ -51,9 +52,9 @@ def expiration(ns: int) -> str:
 
 def _node_head(node: NodeView) -> str:
     """The members of a node's object that come before `nodes`, each with a comma behind it."""
-    text = f'"key":{go_json.quote(node.key)},' if node.key else ""
+    text = f'"key":{quote(node.key)},' if node.key else ""
     if node.value is not None:
-        text += f'"value":{go_json.quote(node.value)},'
+        text += f'"value":{quote(node.value)},'
     if node.dir:
         text += '"dir":true,'
     if node.expiration_ns is not None:
@@ -73,7 +74,7 @@ def _node_tail(node: NodeView) -> str:
 def _leaf(node: NodeView) -> str:
     if node.value is not None and node.expiration_ns is None and node.key:  # nearly all there are
         return (
-            f'{{"key":{go_json.quote(node.key)},"value":{go_json.quote(node.value)},'
+            f'{{"key":{quote(node.key)},"value":{quote(node.value)},'
             f'"modifiedIndex":{node.modified_index},"createdIndex":{node.created_index}}}'
         )
     return "{" + (_node_head(node) + _node_tail(node)[1:]).rstrip(",") + "}"
@@ -135,8 +136,8 @@ def watch_headers(cluster_id: str, store_index: int, raft_index: int, raft_term:
 
 
 def error_response(error: EtcdError, cluster_id: str) -> Response:
-    cause = f'"cause":{go_json.quote(error.cause)},' if error.cause else ""
-    body = f'{{"errorCode":{error.code},"message":{go_json.quote(error.message)},{cause}"index":{error.index}}}\n'
+    cause = f'"cause":{quote(error.cause)},' if error.cause else ""
+    body = f'{{"errorCode":{error.code},"message":{quote(error.message)},{cause}"index":{error.index}}}\n'
     headers = f"{JSON_TYPE}{cluster_header(cluster_id)}X-Etcd-Index: {error.index}\r\n"
     return Response(error.http_status, headers, body.encode())
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from etcdpy.http import go_json
 from etcdpy.http.go_json import JsonError
 from etcdpy.http.go_path import BadEscape, BadTarget, Target, clean_path, escape_path, parse_target, unescape
-from etcdpy.http.go_quote import quote
+from etcdpy.http.go_quote import quote as go_quote
 from etcdpy.http.go_url import UrlError, parse_member_urls
+from etcdpy.http.json_string import quote
 from etcdpy.http.members import parse_peer_urls
 
 TARGETS = [
@@ -98,8 +99,8 @@ def test_a_bad_escape_names_three_bytes():
 
 
 def test_quote():
-    assert quote('a"\\\a\b\f\n\r\t\v\x01\x7f') == r'"a\"\\\a\b\f\n\r\t\v\x01\x7f"'
-    assert quote("é\xad\u200b\ue000\U000e0001\udcff😀 ") == '"é' + r"\u00ad\u200b\ue000\U000e0001\xff" + '😀 "'
+    assert go_quote('a"\\\a\b\f\n\r\t\v\x01\x7f') == r'"a\"\\\a\b\f\n\r\t\v\x01\x7f"'
+    assert go_quote("é\xad\u200b\ue000\U000e0001\udcff😀 ") == '"é' + r"\u00ad\u200b\ue000\U000e0001\xff" + '😀 "'
 
 
 # JSON out
@@ -107,21 +108,26 @@ def test_quote():
 
 def test_string_escapes():
     text = '<>&"\\\x08\x0c\x01\x7f\t\n\r\u2028\u2029\U0001f600é/'
-    assert go_json.quote(text) == (
-        '"' + r"\u003c\u003e\u0026\"\\\u0008\u000c\u0001" + "\x7f" + r"\t\n\r\u2028\u2029" + '😀é/"'
-    )
+    assert quote(text) == ('"' + r"\u003c\u003e\u0026\"\\\u0008\u000c\u0001" + "\x7f" + r"\t\n\r\u2028\u2029" + '😀é/"')
 
 
 def test_each_byte_that_is_not_utf_8_becomes_a_replacement_character():
     text = b"\xed\xa0\x80x\xc0\x80y\xf5\x80\x80\x80z\xe2\x82\xef\xbf\xbd".decode("utf-8", "surrogateescape")
-    assert go_json.quote(text) == '"' + r"\ufffd\ufffd\ufffdx\ufffd\ufffdy\ufffd\ufffd\ufffd\ufffdz\ufffd\ufffd" + '�"'
+    assert quote(text) == '"' + r"\ufffd\ufffd\ufffdx\ufffd\ufffdy\ufffd\ufffd\ufffd\ufffdz\ufffd\ufffd" + '�"'
 
 
 @given(st.binary())
 def test_strings_are_json(raw):
     text = raw.decode("utf-8", "surrogateescape")
     expected = "".join("�" if "\ud800" <= char <= "\udfff" else char for char in text)
-    assert json.loads(go_json.quote(text)) == expected
+    assert json.loads(quote(text)) == expected
+
+
+def test_every_character_that_go_escapes_is_escaped_and_no_other():
+    escaped = {*map(chr, (*range(0x20), *b'"\\<>&', 0x2028, 0x2029, *range(0xD800, 0xE000)))}
+    for code in range(0x110000):
+        char = chr(code)
+        assert (quote(f"a{char}") != f'"a{char}"') is (char in escaped), hex(code)
 
 
 VALUES = st.recursive(
