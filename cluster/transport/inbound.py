@@ -65,6 +65,10 @@ class InboundStream:
         if messages:
             self._on_messages(self.sender, messages, len(data))
 
+    def eof_received(self) -> bool:
+        """The peer says nothing more, so the connection ends."""
+        return False
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch.cancel()
         self._http_protocol.connection_lost(exc)
