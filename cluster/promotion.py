@@ -13,7 +13,8 @@ from raft.messages import ConfChangeType, Role
 from raft.rawnode import RawNode
 
 CAUGHT_UP_ENTRIES = 100
-"""A learner no further behind than this has caught up: the rest comes with the next messages."""
+"""A learner that has answered and is no further behind than this has caught up: the rest comes with the next
+messages."""
 
 
 class Promotion:
@@ -31,7 +32,9 @@ class Promotion:
         status = self._raw.status()
         for learner in self._raw.conf_state.learners:
             progress, member = status.progress[learner], self._node.membership.get(learner)
-            if member and progress.recent_active and status.last_index - progress.match <= CAUGHT_UP_ENTRIES:
+            # A newcomer counts as active before it has said anything; only its answers tell that it is there.
+            has_answered = progress.recent_active and progress.match > 0
+            if member and has_answered and status.last_index - progress.match <= CAUGHT_UP_ENTRIES:
                 self._under_way = True
                 self._node.change_membership(ConfChangeType.ADD_VOTER, member, self._done)
                 return

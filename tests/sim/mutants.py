@@ -296,6 +296,7 @@ def snapshot_without_history(put: Put) -> None:
 @_mutant("the log is never synced (etcd 14140)")
 def log_is_not_synced(put: Put) -> None:
     put(segment.SegmentFile, "sync", lambda self, offset=0: None)
+    put(wal.WAL, "sync", lambda self: self.synced(None))
 
 
 @_mutant("a new segment is not synced before it gets its name (etcd 53792ccbd)", seeds=100)

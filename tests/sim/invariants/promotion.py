@@ -1,5 +1,5 @@
-"""A learner is made a voter by its leader only when it has nearly caught up (thesis, section 4.2.1; etcd 21737): it
-would count for the majority before it can help to form one. What an operator wants is his own affair."""
+"""A learner is made a voter by its leader only when it has answered and nearly caught up (thesis, section 4.2.1; etcd
+21737): it would count for the majority before it can help to form one. What an operator wants is his own affair."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class PromotedWhenCaughtUp:
         if learner is not None:
             self._watch.read_disk(learner)
         has, end = (learner.durable.last if learner is not None else 0), member.raw._raft.log.last_index
-        if has < end - ENTRIES:
+        if not has or has < end - ENTRIES:
             self._world.fail("promotion", f"{member} promotes {learner}, which has {has} of {end} entries")
