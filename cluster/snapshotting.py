@@ -20,6 +20,14 @@ MAX_LOG_BYTES = 256 << 20
 RETRY_SECONDS = 30.0
 
 
+def head_start(member_id: int, conf_state: ConfState, snapshot_count: int) -> int:
+    """How many commands earlier than after `snapshot_count` a member makes its first snapshot: all apply the same
+    commands, and so would fork and flush at the same moment ever after."""
+    members = conf_state.voters + conf_state.learners
+    rank = sum(member < member_id for member in members)
+    return snapshot_count * rank // max(len(members), rank + 1)
+
+
 class SnapshottedLog(Protocol):
     """What this needs of the storage."""
 
@@ -42,8 +50,10 @@ class Snapshotting:
         run_in_child: Callable[[Callable[[], None]], Coroutine[Any, Any, None]],
         spawn: Callable[[Coroutine[Any, Any, None]], Awaitable[None]],
         monotonic: Callable[[], float],
+        head_start: int = 0,
     ) -> None:
-        """`snapshot_count` is the number of applied commands after which a snapshot is due. `spawn` begins a task."""
+        """`snapshot_count` is the number of applied commands after which a snapshot is due, the first one `head_start`
+        commands earlier. `spawn` begins a task."""
         self._applier = applier
         self._state_machine = state_machine
         self._storage = storage
@@ -53,7 +63,7 @@ class Snapshotting:
         self._run_in_child = run_in_child
         self._spawn = spawn
         self._monotonic = monotonic
-        self._commands_at_last = 0
+        self._commands_at_last = -head_start
         self._not_before = 0.0
         self._task: Awaitable[None] | None = None
 

@@ -39,7 +39,7 @@ from cluster.peers import sync_peers
 from cluster.pending import Pending
 from cluster.promotion import Promotion
 from cluster.snapshotter import Snapshotter
-from cluster.snapshotting import Snapshotting
+from cluster.snapshotting import Snapshotting, head_start
 from cluster.storage import StorageConfig, open_storage, storage_exists
 from cluster.syncer import WorkerThread
 from cluster.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Tls
@@ -201,6 +201,7 @@ class Server:
             run_in_child,
             loop.create_task,
             loop.time,
+            head_start(self._identity.member_id, self._raw.conf_state, config.snapshot_count),
         )
         self._expiry = Expiry(self.node, self.store)
         self._first_election = FirstElection(self.node)

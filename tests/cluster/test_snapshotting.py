@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from cluster.forked import ChildFailed
-from cluster.snapshotting import RETRY_SECONDS, Snapshotting
+from cluster.snapshotting import RETRY_SECONDS, Snapshotting, head_start
 from raft.messages import ConfState, Snapshot
 
 
@@ -50,7 +50,9 @@ class Children:
             raise self.failure
 
 
-def scenario(test: Callable[[State, Children, list[float], Snapshotting], Awaitable[None]], count: int = 10) -> None:
+def scenario(
+    test: Callable[[State, Children, list[float], Snapshotting], Awaitable[None]], count: int = 10, start: int = 0
+) -> None:
     async def run() -> None:
         state, children, clock = State(), Children(), [100.0]
         spawn = asyncio.get_running_loop().create_task
@@ -59,7 +61,7 @@ def scenario(test: Callable[[State, Children, list[float], Snapshotting], Awaita
             state,
             children,
             clock,
-            Snapshotting(state, state, state, None, lambda: members, count, children, spawn, lambda: clock[0]),
+            Snapshotting(state, state, state, None, lambda: members, count, children, spawn, lambda: clock[0], start),
         )
 
     asyncio.run(run())
@@ -107,3 +109,21 @@ def test_a_failure_is_survived_and_tried_again_before_as_much_again_was_applied(
         assert len(state.created) == 1
 
     scenario(test)
+
+
+def test_members_that_apply_the_same_make_snapshots_at_different_moments():
+    members = ConfState((3, 7, 5), (9,))
+    assert [head_start(member, members, 100) for member in (3, 5, 7, 9)] == [0, 25, 50, 75]
+    assert head_start(8, ConfState((3, 7)), 100) == 66  # not a member yet, by what it knows
+    assert head_start(1, ConfState(()), 100) == 0
+
+
+def test_a_head_start_counts_for_the_first_one_only():
+    async def test(state: State, children: Children, clock: list[float], snapshotting: Snapshotting) -> None:
+        for commands, made in ((5, 0), (6, 1), (15, 1), (16, 2)):
+            state.applied_commands = commands
+            snapshotting.check()
+            await snapshotting.stop()
+            assert children.asked == made
+
+    scenario(test, start=4)
