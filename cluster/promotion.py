@@ -18,7 +18,7 @@ messages."""
 
 
 class Promotion:
-    """Call `check` at each tick."""
+    """Call `check` at each tick, and after each `Ready`, so that a member that has come back counts at once."""
 
     def __init__(self, node: ClusterNode, raw: RawNode) -> None:
         self._node = node

@@ -326,6 +326,7 @@ class Server:
             self._sync_peers()
         if self._leaving.check():
             self._be_removed()
+        self._promotion.check()
         self._snapshotting.check()
 
     def _sync_peers(self) -> None:
