@@ -16,7 +16,6 @@ from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from cluster.failures import StorageFailed
-from cluster.flusher import Flusher
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +35,14 @@ class Flushable(Protocol):
         """Raises StorageFailed if there is an error."""
 
 
+class FsyncThread(Protocol):
+    """What `flusher.Flusher` is."""
+
+    def begin(self, handle: int, flushed: Callable[[OSError | None], object]) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Syncer(Protocol):
     def run(self, work: Callable[[], T]) -> Awaitable[T]:
         """Begins `work` after everything asked for earlier; the awaitable ends with what it returns or raises."""
@@ -51,6 +58,16 @@ class Syncer(Protocol):
         """Returns when all work is done. Nothing may be asked for afterwards."""
 
 
+class Flush:
+    """One that is under way: who waits for it, and then what became of it."""
+
+    def __init__(self, file: Flushable, future: asyncio.Future[None]) -> None:
+        self.file = file
+        self.future = future
+        self.error: OSError | None = None
+        self.failure: StorageFailed | None = None
+
+
 class WorkerThread:
     """The production `Syncer`. `run` and `flush` need a running event loop. All calls come from one thread, but for
     `defer` from within work.
@@ -59,10 +76,10 @@ class WorkerThread:
     is unfinished, and work that is asked for meanwhile is held back.
     """
 
-    def __init__(self, name: str = "disk", flusher: Flusher | None = None) -> None:
+    def __init__(self, name: str = "disk", flusher: FsyncThread | None = None) -> None:
         """Without `flusher` the worker flushes as well."""
         self._flusher = flusher
-        self._flushing = False
+        self._flush: Flush | None = None
         self._held_back: list[Callable[[], object]] = []
         self._unfinished = 0
         self._counting = threading.Lock()
@@ -80,26 +97,38 @@ class WorkerThread:
         if self._flusher is None or self._unfinished:
             return self.run(file.sync)
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        self._flushing = True
-        self._flusher.begin(file.handle, partial(_tell, loop, self._flushed, (future, file)))
-        return future
+        self._flush = flush = Flush(file, loop.create_future())
+        self._flusher.begin(file.handle, partial(self._tell_flushed, loop, flush))
+        return flush.future
 
-    def _flushed(self, waiting: tuple[asyncio.Future[None], Flushable], error: OSError | None) -> None:
-        future, file = waiting
-        self._flushing = False
+    def _tell_flushed(self, loop: asyncio.AbstractEventLoop, flush: Flush, error: OSError | None) -> None:
+        """In the flusher's thread."""
+        flush.error = error
+        _tell(loop, self._resume, flush, None)
+
+    def _resume(self, flush: Flush, _: None) -> None:
+        self._settle(flush)
+        if flush.failure is not None:
+            _fail(flush.future, flush.failure)
+        else:
+            _resolve(flush.future, None)
+
+    def _settle(self, flush: Flush) -> None:
+        """The file learns what became of it before anything else may be written there: from the loop or, if the loop is
+        waiting in `close`, from that."""
+        if self._flush is not flush:
+            return
+        try:
+            flush.file.synced(flush.error)
+        except StorageFailed as failure:
+            flush.failure = failure
+        self._flush = None
         held_back, self._held_back = self._held_back, []
         for work in held_back:
             self._put(work)
-        try:
-            file.synced(error)
-        except StorageFailed as failure:
-            _fail(future, failure)
-        else:
-            _resolve(future, None)
 
     def defer(self, work: Callable[[], object]) -> None:
-        if self._flushing:
+        if self._flush is not None:
             self._held_back.append(work)
         else:
             self._put(work)
@@ -112,8 +141,8 @@ class WorkerThread:
     def close(self) -> None:
         if self._flusher is not None:
             self._flusher.close()
-        for work in self._held_back:
-            self._put(work)
+        if self._flush is not None:
+            self._settle(self._flush)
         self._queue.put(None)
         self._worker.join()
 

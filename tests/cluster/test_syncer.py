@@ -148,6 +148,7 @@ class HeldFlusher:
 
     def __init__(self) -> None:
         self.flushed: Flushed | None = None
+        self.at_close: OSError | None = None
 
     def begin(self, handle: int, flushed: Flushed) -> None:
         assert self.flushed is None, "one is under way"
@@ -160,7 +161,7 @@ class HeldFlusher:
 
     def close(self) -> None:
         if self.flushed is not None:
-            self.end()
+            self.end(self.at_close)
 
 
 def test_a_flush_passes_the_idle_worker_by_and_holds_back_what_comes_after_it() -> None:
@@ -176,7 +177,7 @@ def test_a_flush_passes_the_idle_worker_by_and_holds_back_what_comes_after_it() 
         await flushing
         await later
 
-    syncer = WorkerThread(flusher=flusher)  # type: ignore[arg-type]
+    syncer = WorkerThread(flusher=flusher)
     asyncio.run(main())
     syncer.close()
     assert done == ["synced", "later", "last"]
@@ -193,7 +194,7 @@ def test_a_flush_waits_for_its_turn_behind_work_that_is_not_finished() -> None:
         release.set()
         await flushing
 
-    syncer = WorkerThread(flusher=HeldFlusher())  # type: ignore[arg-type]
+    syncer = WorkerThread(flusher=HeldFlusher())
     asyncio.run(main())
     syncer.close()
     assert done == ["earlier", "sync"]
@@ -211,7 +212,7 @@ def test_a_flush_that_fails_raises_and_what_was_held_back_is_done_all_the_same()
             await flushing
         await later
 
-    syncer = WorkerThread(flusher=flusher)  # type: ignore[arg-type]
+    syncer = WorkerThread(flusher=flusher)
     asyncio.run(main())
     syncer.close()
     assert done == ["synced", "later"]
@@ -226,10 +227,28 @@ def test_closing_waits_for_a_flush_and_for_what_it_held_back() -> None:
         syncer.defer(lambda: done.append("held back"))
         syncer.close()
 
-    syncer = WorkerThread(flusher=flusher)  # type: ignore[arg-type]
+    syncer = WorkerThread(flusher=flusher)
     asyncio.run(main())
     assert flusher.flushed is None
-    assert done[0] == "held back"
+    assert done == ["synced", "held back"]
+
+
+def test_a_file_learns_of_its_failure_before_closing_returns() -> None:
+    """What is written after that, the mark of a snapshot, must not follow a lost record."""
+    file = File(0, [])
+    flusher = HeldFlusher()
+    flusher.at_close = OSError(5, "Input/output error")
+
+    async def main() -> None:
+        flushing = syncer.flush(file)
+        syncer.close()
+        assert file.done == ["synced"]
+        with pytest.raises(StorageFailed, match="Input/output error"):
+            await flushing
+
+    syncer = WorkerThread(flusher=flusher)
+    asyncio.run(main())
+    assert file.done == ["synced"]
 
 
 def test_the_flusher_syncs_a_file_and_says_how_long_it_took(tmp_path: Path) -> None:
