@@ -11,14 +11,18 @@ only.
 from __future__ import annotations
 
 
-class StorageFailed(Exception):
-    """The disk failed in a way that cannot be repaired by trying again: this member must stop."""
+class _AtOffset(Exception):
+    """Says where in which file."""
 
     def __init__(self, file: str, offset: int, reason: str) -> None:
         super().__init__(f"{file}: offset {offset}: {reason}")
         self.file = file
         self.offset = offset
         self.reason = reason
+
+
+class StorageFailed(_AtOffset):
+    """The disk failed in a way that cannot be repaired by trying again: this member must stop."""
 
 
 class DiskFull(Exception):
@@ -30,11 +34,5 @@ class DiskFull(Exception):
         self.file = file
 
 
-class DataCorrupt(ValueError):
+class DataCorrupt(_AtOffset, ValueError):
     """A file does not hold what was once written to it. `offset` is where the first damaged part begins."""
-
-    def __init__(self, file: str, offset: int, reason: str) -> None:
-        super().__init__(f"{file}: offset {offset}: {reason}")
-        self.file = file
-        self.offset = offset
-        self.reason = reason

@@ -386,7 +386,3 @@ class FastLane:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-
-def _is_key(path: str) -> bool:
-    return path == KEYS_PREFIX or path.startswith(KEYS_PREFIX + "/")
